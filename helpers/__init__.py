@@ -1,0 +1,19 @@
+"""Helpers of the course *Features Without Labels*.
+
+The modules stand on floors, and imports point down only:
+
+====== ============================================== =======================================
+floor  modules                                        what they hold
+====== ============================================== =======================================
+6      ``gallery``, ``comparison``                    pages made from the results store
+5      ``scorecard``, ``results``                     every measure of a feature; the store
+4      ``plots``, ``widgets``                         figures and live controls
+3      ``separability``, ``clustering``,              one kind of measure each, as plain
+       ``probing``, ``embedding``                     functions on arrays
+2      ``backbones``                                  networks that more than one chapter uses
+1      ``datasets``                                   ``load(name) -> ImageSet``
+0      ``runtime``, ``validation``                    profile, seeds, versions; input checks
+====== ============================================== =======================================
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,184 @@
+"""The results store: one JSON and one ``.npz`` for each chapter and method.
+
+The layout of the folder is ``<chapter>/<method>.json``, ``<chapter>/<method>.npz`` and, written by
+`make book`, ``<chapter>/run.json`` about the execution of the whole chapter. Files are replaced
+atomically: a reader sees the old result or the new one, never half of one.
+
+This module, and what reads the store, imports no Keras: the site is built in seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from . import runtime
+
+__all__ = ["KINDS", "Record", "load", "load_runs", "save", "save_run", "slug"]
+
+KINDS = ("baseline", "method", "supervised")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a scorecard, and the maps of its features.
+
+    Attributes
+    ----------
+    chapter : str
+        The slug of the notebook, for example ``"convolutional-autoencoder"``.
+    method : str
+        The row's name as the tables show it, for example ``"autoencoder, 32"``.
+    kind : {'baseline', 'method', 'supervised'}
+        Only supervised rows saw labels before they were scored.
+    data : str
+        The name of the data set.
+    dimensions : int
+        The number of features per image.
+    seeds : list of int
+    measures : dict of str to list of float
+        One value per seed under each of `helpers.scorecard.MEASURES`.
+    maps : dict of str to dict of str to float
+        Under ``"PCA"``, ``"t-SNE"``, ``"UMAP"`` the map's ``trustworthiness``, ``continuity`` and
+        ``neighbours_kept``; the coordinates are ``arrays["PCA"]`` and so on.
+    about : dict
+        Profile, back-end, device, versions, weights, seconds per seed, parameters, numbers of images.
+    class_names : list of str
+    arrays : dict of str to ndarray
+        ``labels`` int64 (n,), ``clusters`` int64 (n,), ``thumbnails`` uint8 (n, h, w, c), and one float32
+        (n, 2) for each map; row i is the same image in all of them.
+    """
+
+    chapter: str
+    method: str
+    kind: str
+    data: str
+    dimensions: int
+    seeds: list[int]
+    measures: dict[str, list[float]]
+    maps: dict[str, dict[str, float]] = field(default_factory=dict)
+    about: dict = field(default_factory=dict)
+    class_names: list[str] = field(default_factory=list)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+
+    def mean(self, measure: str) -> float:
+        """Return the mean of `measure` over the seeds."""
+        return float(np.mean(self.measures[measure]))
+
+    def spread(self, measure: str) -> float:
+        """Return the standard deviation of `measure` over the seeds; 0 for a single seed."""
+        values = self.measures[measure]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def slug(name: str) -> str:
+    """Return `name` as a file name: lower case, words joined by hyphens.
+
+    Examples
+    --------
+    >>> slug("autoencoder, 32 (linear)")
+    'autoencoder-32-linear'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def save(record: Record, folder: Path | str | None = None) -> Path:
+    """Write `record` to the store and return the path of its JSON file.
+
+    The arrays are written first, so that a JSON file never stands without them.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to; what it held is unchanged.
+    """
+    home = Path(folder or runtime.results_folder()) / slug(record.chapter)
+    path = home / f"{slug(record.method)}.json"
+    described = {name: value for name, value in asdict(record).items() if name != "arrays"}
+    _replace(path.with_suffix(".npz"), lambda stream: np.savez_compressed(stream, **record.arrays))
+    _replace(path, lambda stream: stream.write(_to_json(described)))
+    return path
+
+
+def save_run(chapter: str, run: Mapping, folder: Path | str | None = None) -> Path:
+    """Write what the execution of a whole chapter took (seconds, key, versions) as ``run.json``."""
+    path = Path(folder or runtime.results_folder()) / slug(chapter) / "run.json"
+    _replace(path, lambda stream: stream.write(_to_json(dict(run))))
+    return path
+
+
+def load(folder: Path | str | None = None, chapter: str | None = None) -> list[Record]:
+    """Read every record of the store, or those of one chapter, in the order of their methods' rows.
+
+    Returns
+    -------
+    list of Record
+        Empty where the folder does not exist yet.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged or cut short, naming the file and what to do.
+    """
+    home = Path(folder or runtime.results_folder())
+    paths = sorted(home.glob(f"{slug(chapter) if chapter else '*'}/*.json"))
+    records = [_load_record(path) for path in paths if path.name != "run.json"]
+    return sorted(records, key=lambda record: (record.chapter, record.about.get("row", 0), record.method))
+
+
+def load_runs(folder: Path | str | None = None) -> dict[str, dict]:
+    """Read ``run.json`` of every chapter that has one, by chapter."""
+    home = Path(folder or runtime.results_folder())
+    return {path.parent.name: _load_json(path) for path in sorted(home.glob("*/run.json"))}
+
+
+def _to_json(described: dict) -> bytes:
+    # NaN is no JSON: a measure that does not exist is refused here rather than by a browser later
+    return (json.dumps(described, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _replace(path: Path, write) -> None:
+    """Write a file beside `path`, then move it into place in one step."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise OSError(
+            f"The results folder {path.parent} cannot be written to ({error.strerror}): "
+            f"set COURSE_RESULTS to a folder of yours."
+        ) from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            write(stream)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _load_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"The results file {path} is damaged ({error}): delete it and run its chapter again.") from error
+
+
+def _load_record(path: Path) -> Record:
+    described = _load_json(path)
+    try:
+        with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        return Record(**described, arrays=arrays)
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"The result {path.stem} in {path.parent} is damaged or incomplete ({error}): "
+            f"delete {path.stem}.json and {path.stem}.npz and run the chapter again."
+        ) from error
