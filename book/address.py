@@ -89,7 +89,7 @@ def parse(repository: str, site: str | None = None) -> Address:
     ValueError
         If `repository` is no address of a repository on GitHub: Colab opens notebooks from there.
     """
-    found = re.fullmatch(rf"https://github\.com/([\w.-]+/[\w.-]*?\w)(?:\.git)?/?", repository)
+    found = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]*?\w)(?:\.git)?/?", repository)
     if not found:
         raise ValueError(f"{repository} is no address of the form https://github.com/OWNER/REPOSITORY.")
     owner, name = found[1].split("/")
