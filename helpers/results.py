@@ -10,9 +10,7 @@ This module, and what reads the store, imports no Keras: the site is built in se
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -146,22 +144,13 @@ def _to_json(described: dict) -> bytes:
 
 
 def _replace(path: Path, write) -> None:
-    """Write a file beside `path`, then move it into place in one step."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        runtime.replace_file(path, write)
     except OSError as error:
         raise OSError(
             f"The results folder {path.parent} cannot be written to ({error.strerror}): "
             f"set COURSE_RESULTS to a folder of yours."
         ) from error
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            write(stream)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _load_json(path: Path) -> dict:

@@ -8,6 +8,8 @@ This is the only module that reads environment variables:
     the folder of the results store; without it, ``results`` in the working directory.
 ``COURSE_DATA``
     a folder with data sets of your own (``mnist.npz``, ...), looked into before any download.
+``KERAS_HOME``
+    Keras' own folder, where downloads are kept; without it, ``~/.keras``.
 """
 
 from __future__ import annotations
@@ -15,12 +17,25 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from .validation import check_choice
 
-__all__ = ["PROFILES", "Runtime", "data_folder", "device", "results_folder", "start", "versions"]
+__all__ = [
+    "PROFILES",
+    "Runtime",
+    "data_folder",
+    "device",
+    "keras_folder",
+    "replace_file",
+    "results_folder",
+    "start",
+    "versions",
+]
 
 PROFILES = ("quick", "full")
 
@@ -153,3 +168,29 @@ def results_folder() -> Path:
 def data_folder() -> Path | None:
     """Return the folder with the user's own data sets (``COURSE_DATA``), or None where none is set."""
     return Path(os.environ["COURSE_DATA"]).expanduser() if os.environ.get("COURSE_DATA") else None
+
+
+def keras_folder(name: str) -> Path:
+    """Return the folder `name` (``datasets``, ``models``) in which Keras keeps its downloads."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / name
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file beside `path`, then move it into place in one step.
+
+    Whatever goes wrong while writing, what stood at `path` before is still there.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            write(stream)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

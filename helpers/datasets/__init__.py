@@ -1,0 +1,48 @@
+"""Images with their labels put aside: ``load(name) -> ImageSet``.
+
+A training loop takes ``image_set.images``; ``image_set.labels`` goes to `helpers.scorecard` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from ..validation import check_choice
+from .digits import load_digits, load_shifted_digits
+from .folder import load_folder
+from .image_set import ImageSet
+from .mnist import load_mnist
+
+__all__ = ["LOADERS", "ImageSet", "load"]
+
+LOADERS = {
+    "digits": load_digits,
+    "shifted-digits": load_shifted_digits,
+    "mnist": load_mnist,
+    "folder": load_folder,
+}
+
+
+def load(name: str, **options) -> ImageSet:
+    """Load a data set by its name.
+
+    Parameters
+    ----------
+    name : {'digits', 'shifted-digits', 'mnist', 'folder'}
+    **options
+        Passed to the set's own loader, where they are described.
+
+    Returns
+    -------
+    ImageSet
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown; the sentence suggests the nearest one.
+
+    Examples
+    --------
+    >>> digits = load("digits")
+    >>> digits.images.shape, len(digits.class_names)
+    ((1797, 8, 8, 1), 10)
+    """
+    return LOADERS[check_choice(name, LOADERS, "data set")](**options)

@@ -1,0 +1,123 @@
+"""The one type that every data set is loaded into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from ..validation import check_images, check_labels
+
+__all__ = ["ImageSet"]
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images, and what is known of them.
+
+    Attributes
+    ----------
+    images : ndarray of float32, shape (n, h, w, c)
+        Values in [0, 1]; c is 1 (grey) or 3 (colour).
+    labels : ndarray of int64, shape (n,)
+        Positions in `class_names`. For scoring only.
+    class_names : tuple of str
+    name, source, licence : str
+    groups : ndarray of int64, shape (n,)
+        Images of one group (several views of one original) never straddle a split. By default
+        each image is a group of its own.
+
+    Raises
+    ------
+    ValueError
+        If images and labels do not fit together, or images lie outside [0, 1].
+    """
+
+    images: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    class_names: tuple[str, ...]
+    name: str
+    source: str
+    licence: str
+    groups: np.ndarray | None = field(default=None, repr=False)
+
+    def __post_init__(self):
+        images = check_images(self.images)
+        labels = check_labels(self.labels, len(images), at_least=1)
+        groups = np.arange(len(images)) if self.groups is None else check_labels(self.groups, len(images), "groups", 1)
+        if labels.min() < 0 or labels.max() >= len(self.class_names):
+            raise ValueError(
+                f"`labels` lie in {labels.min()} to {labels.max()}, but {len(self.class_names)} class names "
+                f"allow 0 to {len(self.class_names) - 1}."
+            )
+        for name, value in {"images": images, "labels": labels, "groups": groups}.items():
+            object.__setattr__(self, name, _read_only(value))
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows) -> ImageSet:
+        """Return the images of `rows` (a slice, a mask or an array of positions) as a set of their own."""
+        rows = np.arange(len(self))[rows]
+        return ImageSet(
+            self.images[rows],
+            self.labels[rows],
+            self.class_names,
+            self.name,
+            self.source,
+            self.licence,
+            self.groups[rows],
+        )
+
+    def one_per_group(self) -> ImageSet:
+        """Return the first image of each group: independent images, as a permutation test needs them."""
+        return self[np.sort(np.unique(self.groups, return_index=True)[1])]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of one image."""
+        return self.images.shape[1:]
+
+    def split(self, validation: float = 0.1, test: float = 0.3, seed: int = 0) -> tuple[ImageSet, ImageSet, ImageSet]:
+        """Split into train, validation and test, by groups and with equal shares of each class.
+
+        Parameters
+        ----------
+        validation, test : float
+            Fractions of the groups, each above 0, together below 1.
+        seed : int
+
+        Returns
+        -------
+        train, validation, test : ImageSet
+            No group, and so no image, stands in two of them.
+
+        Raises
+        ------
+        ValueError
+            If the fractions leave a part empty, or a class has too few groups for three parts.
+        """
+        if not (validation > 0 and test > 0 and validation + test < 1):
+            raise ValueError(
+                f"validation={validation} and test={test} leave a part empty: give two fractions above 0 "
+                f"that sum to less than 1."
+            )
+        groups, first = np.unique(self.groups, return_index=True)
+        classes = self.labels[first]
+        _, counts = np.unique(classes, return_counts=True)
+        if counts.min() < 3:
+            raise ValueError("A class has fewer than three originals: three parts need at least one each.")
+        rest, test_groups = train_test_split(groups, test_size=test, random_state=seed, stratify=classes)
+        classes_of_rest = classes[np.searchsorted(groups, rest)]
+        train_groups, validation_groups = train_test_split(
+            rest, test_size=validation / (1 - test), random_state=seed, stratify=classes_of_rest
+        )
+        return tuple(self[np.isin(self.groups, part)] for part in (train_groups, validation_groups, test_groups))
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view

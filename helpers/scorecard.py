@@ -1,0 +1,319 @@
+"""The one scorecard: every chapter's features under the same measures, beside the same baselines.
+
+Labels enter the course here, and only here.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.decomposition import PCA
+from tqdm import tqdm
+
+from . import clustering, embedding, probing, results, separability
+from .runtime import Runtime, versions
+from .validation import check_choice, check_features, check_labels
+
+__all__ = ["MEASURES", "Measure", "Scorecard", "score", "table_html", "table_rows"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of the scorecard.
+
+    Attributes
+    ----------
+    title : str
+        The column's heading.
+    explanation : str
+        One sentence, shown where a reader asks what the heading means.
+    better : {'higher', 'lower', None}
+        None where neither end is good in itself.
+    low, high : float
+        The range of possible values.
+    """
+
+    title: str
+    explanation: str
+    better: str | None
+    low: float
+    high: float
+
+
+MEASURES = {
+    "knn": Measure("kNN", "Accuracy of a vote among the 5 nearest training images.", "higher", 0, 1),
+    "linear_probe": Measure("linear probe", "Accuracy of logistic regression on the features.", "higher", 0, 1),
+    "kmeans_accuracy": Measure(
+        "k-means accuracy", "Share of images in the cluster matched to their class.", "higher", 0, 1
+    ),
+    "nmi": Measure("NMI", "Normalised mutual information of k-means clusters and classes.", "higher", 0, 1),
+    "ari": Measure("ARI", "Adjusted Rand index of k-means clusters and classes; 0 at chance.", "higher", -0.5, 1),
+    "silhouette": Measure("silhouette", "Mean silhouette of the classes among the features.", "higher", -1, 1),
+    "goodness": Measure("goodness", "Mean distance between classes / within classes.", "higher", 0, float("inf")),
+    "p_value": Measure("p", "Share of shuffled labellings that reach this goodness.", "lower", 0, 1),
+    "effective_rank": Measure("effective rank", "How many dimensions the features use.", None, 0, float("inf")),
+}
+
+
+def score(features, labels, probe_features, probe_labels, seed: int = 0, permutations: int = 999) -> dict[str, float]:
+    """Measure features in every way that the course knows.
+
+    Parameters
+    ----------
+    features : array_like of float, shape (n, d)
+        Features of held-out images, which are scored.
+    labels : array_like of int, shape (n,)
+    probe_features : array_like of float, shape (m, d)
+        Features of other images, from which the kNN and the linear probe may learn.
+    probe_labels : array_like of int, shape (m,)
+    seed : int
+        Starts k-means and shuffles the labels.
+    permutations : int
+
+    Returns
+    -------
+    dict of str to float
+        One value for each of `MEASURES`.
+
+    Raises
+    ------
+    ValueError
+        If features hold NaN, lengths differ, there is one class only, or there are too few images.
+    """
+    features = check_features(features)
+    labels = check_labels(labels, len(features))
+    probes = (features, labels, probe_features, probe_labels)
+    clusters = clustering.cluster(features, len(np.unique(labels)), seed=seed)
+    test = separability.permutation_test(features, labels, permutations, seed)
+    return {
+        "knn": probing.knn_probe(*probes),
+        "linear_probe": probing.linear_probe(*probes),
+        "kmeans_accuracy": clustering.accuracy(labels, clusters),
+        "nmi": clustering.nmi(labels, clusters),
+        "ari": clustering.ari(labels, clusters),
+        "silhouette": separability.silhouette(features, labels),
+        "goodness": test.statistic,
+        "p_value": test.p_value,
+        "effective_rank": separability.effective_rank(features),
+    }
+
+
+class Scorecard:
+    """The rows of one chapter, each scored over several seeds.
+
+    Parameters
+    ----------
+    chapter : str
+        The notebook's slug.
+    train : ImageSet
+        The images whose labels the probes may look at.
+    test : ImageSet
+        The images that are scored. They are independent: of several views of one original the first is taken.
+    run : Runtime
+        What `runtime.start` returned.
+    seeds : sequence of int
+        Every row is scored once per seed.
+    permutations : int
+        Shuffles of the labels behind each p-value.
+
+    Examples
+    --------
+    A chapter adds its rows and shows the card as the last line of a cell::
+
+        card = Scorecard("my-chapter", train, test, run, seeds=(0, 1, 2))
+        card.add("my method", lambda seed: (encoder[seed](train.images), encoder[seed](test.images)))
+        card
+    """
+
+    def __init__(self, chapter, train, test, run: Runtime, seeds: Sequence[int] = (0,), permutations: int = 999):
+        if not seeds:
+            raise ValueError("`seeds` is empty: give one seed or more.")
+        self.chapter, self.train, self.test = chapter, train, test.one_per_group()
+        self.run, self.seeds, self.permutations = run, [int(seed) for seed in seeds], permutations
+        self._rows: dict[str, results.Record] = {}
+        self._features: dict[str, np.ndarray] = {}
+
+    def add(
+        self,
+        method: str,
+        features: Callable[[int], tuple],
+        kind: str = "method",
+        seconds: float | None = None,
+        parameters: int = 0,
+        weights: str = "none",
+    ) -> results.Record:
+        """Score a method over all seeds and add its row; a row of the same name is replaced.
+
+        Parameters
+        ----------
+        method : str
+            The row's name.
+        features : callable
+            Maps a seed to the pair (features of the training images, features of the test images).
+        kind : {'method', 'baseline', 'supervised'}
+        seconds : float, optional
+            What training took, on average over the seeds.
+        parameters : int
+            Of the network that makes the features.
+        weights : str
+            Where pretrained weights came from.
+
+        Returns
+        -------
+        Record
+        """
+        check_choice(kind, results.KINDS, "kind of row")
+        scores = []
+        for seed in tqdm(self.seeds, desc=method, unit="seed", leave=False):
+            of_train, of_test = features(seed)
+            scores.append(score(of_test, self.test.labels, of_train, self.train.labels, seed, self.permutations))
+            if seed == self.seeds[0]:
+                self._features[method] = check_features(of_test)
+        row = self._rows[method].about["row"] if method in self._rows else len(self._rows)
+        self._rows[method] = results.Record(
+            self.chapter,
+            method,
+            kind,
+            self.test.name,
+            self._features[method].shape[1],
+            self.seeds,
+            {name: [values[name] for values in scores] for name in MEASURES},
+            about={
+                "row": row,
+                "profile": self.run.profile,
+                "backend": self.run.backend,
+                "device": self.run.device,
+                "versions": versions(),
+                "weights": weights,
+                "seconds": seconds,
+                "parameters": int(parameters),
+                "images": {"train": len(self.train), "test": len(self.test)},
+            },
+            class_names=list(self.test.class_names),
+        )
+        return self._rows[method]
+
+    def add_baselines(self, dimensions: int, untrained: Callable[[int], Callable]) -> None:
+        """Add the rows that every chapter has: raw pixels, PCA, and the untrained network.
+
+        Parameters
+        ----------
+        dimensions : int
+            Of the PCA.
+        untrained : callable
+            Maps a seed to a Keras model with random weights, of the shape of the chapter's network.
+        """
+        pixels = self.train.images.reshape(len(self.train), -1), self.test.images.reshape(len(self.test), -1)
+        pca = PCA(dimensions, svd_solver="full").fit(pixels[0])
+        components = pca.transform(pixels[0]), pca.transform(pixels[1])
+        self.add("raw pixels", lambda seed: pixels, "baseline")
+        self.add(f"PCA, {dimensions}", lambda seed: components, "baseline")
+        model = untrained(self.seeds[0])
+        self.add(
+            "untrained network",
+            lambda seed: self.encode(untrained(seed)),
+            "baseline",
+            parameters=model.count_params(),
+            weights="random",
+        )
+
+    def encode(self, model) -> tuple[np.ndarray, np.ndarray]:
+        """Return a Keras model's features of the training and of the test images, flattened to (n, d)."""
+        return tuple(
+            model.predict(part.images, batch_size=256, verbose=0).reshape(len(part), -1)
+            for part in (self.train, self.test)
+        )
+
+    @property
+    def records(self) -> list[results.Record]:
+        """The rows in the order in which they were added."""
+        return list(self._rows.values())
+
+    def maps(self, method: str) -> dict[str, embedding.Map]:
+        """Draw the test images by one method's features (of the first seed): PCA, t-SNE and UMAP."""
+        check_choice(method, self._rows, "row")
+        return embedding.maps(self._features[method], seed=self.seeds[0])
+
+    def save(self, folder: Path | str | None = None) -> list[Path]:
+        """Draw each row's maps and write all rows to the results store.
+
+        Returns
+        -------
+        list of Path
+            The JSON files.
+        """
+        return [results.save(self._with_maps(record), folder) for record in tqdm(self.records, desc="maps", unit="row")]
+
+    def _with_maps(self, record: results.Record) -> results.Record:
+        drawn = self.maps(record.method)
+        clusters = clustering.cluster(self._features[record.method], len(self.test.class_names), seed=self.seeds[0])
+        arrays = {
+            "labels": self.test.labels,
+            "clusters": clustering.align(self.test.labels, clusters),
+            "thumbnails": np.round(self.test.images * 255).astype(np.uint8),
+            **{name: drawing.coordinates for name, drawing in drawn.items()},
+        }
+        quality = {
+            name: {measure: getattr(drawing, measure) for measure in ("trustworthiness", "continuity", "neighbours_kept")}
+            for name, drawing in drawn.items()
+        }
+        return results.Record(**{**vars(record), "maps": quality, "arrays": arrays})
+
+    def _repr_html_(self) -> str:
+        return table_html(self.records)
+
+    def __repr__(self) -> str:
+        return "\n".join("  ".join(cell.rjust(16) for cell in row) for row in table_rows(self.records))
+
+
+def table_rows(records: Sequence[results.Record]) -> list[list[str]]:
+    """Return the scorecard as text, the heading first: mean ± standard deviation over the seeds.
+
+    Of the p-values the largest is shown: the claim has to hold for every seed.
+    """
+    heading = ["features", "d"] + [measure.title for measure in MEASURES.values()]
+    return [heading] + [
+        [record.method, str(record.dimensions)] + [_cell(record, name) for name in MEASURES] for record in records
+    ]
+
+
+def _cell(record: results.Record, name: str) -> str:
+    if name == "p_value":
+        return f"{max(record.measures[name]):.3f}"
+    digits = 1 if name == "effective_rank" else 3
+    spread = f" ± {record.spread(name):.{digits}f}" if len(record.seeds) > 1 else ""
+    return f"{record.mean(name):.{digits}f}{spread}"
+
+
+def table_html(records: Sequence[results.Record]) -> str:
+    """Return the scorecard as an HTML table, the same in every chapter.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows yet.
+    """
+    if not records:
+        raise ValueError("The scorecard has no rows yet: add one with `card.add(...)` first.")
+    heading, *rows = table_rows(records)
+    titles = {measure.title: measure.explanation for measure in MEASURES.values()}
+    head = "".join(f'<th scope="col" title="{html.escape(titles.get(cell, ""))}">{html.escape(cell)}</th>' for cell in heading)
+    body = "".join(
+        f'<tr class="{record.kind}"><th scope="row">{html.escape(row[0])}</th>'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for record, row in zip(records, rows, strict=True)
+    )
+    seeds, images = len(records[0].seeds), records[0].about["images"]
+    caption = (
+        f"{records[0].data}: {images['test']} test images scored, probes fitted on {images['train']} training images; "
+        f"mean ± standard deviation over {seeds} seed{'s' if seeds > 1 else ''}; p is the largest over the seeds."
+    )
+    return (
+        f'<div class="scorecard" tabindex="0" role="region" aria-label="Scorecard"><table class="dataframe">'
+        f"<caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
