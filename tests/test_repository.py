@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import hashlib
 import importlib.util
 import os
 import re
@@ -119,6 +120,29 @@ def test_jupyter_book_stays_below_2():
     versions = [package["version"] for package in locked if package["name"] == "jupyter-book"]
     assert versions
     assert all(version.startswith("1.") for version in versions)
+
+
+# Data
+
+
+def test_the_data_readme_gives_the_checksums_of_the_data():
+    from sklearn.datasets import load_digits
+
+    from helpers.datasets import mnist
+
+    digits = load_digits()
+    arrays = {"images": digits.images, "target": digits.target}
+    expected = {f"load_digits().{name}": hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()}
+    text = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+    given = re.findall(r"\| `([\w().]+)`[^|]*\|[^|]*\| `([0-9a-f]{64})` \|", text)
+    assert dict(given) == expected | mnist._DIGESTS
+
+
+def test_the_data_readme_names_every_data_set():
+    from helpers import datasets
+
+    text = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"(?m)^\| `([\w-]+)` \|[^|]*\|[^|]*\|[^|]*\|[^|]*\|[^|]*\|$", text)) == set(datasets.LOADERS)
 
 
 # Workflows and metadata
