@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -91,6 +92,13 @@ def wheel(tmp_path_factory) -> Path:
     run(*uv(), "build", "--quiet", "--wheel", "--out-dir", folder, ROOT)
     (built,) = folder.glob("*.whl")
     return built
+
+
+def test_the_wheel_holds_every_file_of_the_package(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    files = [path for path in (ROOT / "helpers").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {path.relative_to(ROOT).as_posix() for path in files} <= held
 
 
 needs_lists = pytest.mark.skipif(not FREEZES, reason="no lists of Colab's packages in ../shared/colab-freeze")

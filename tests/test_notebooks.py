@@ -414,6 +414,12 @@ def test_chapter(path, name):
     assert _RULES[name](read(path)) == []
 
 
+def test_contributing_shows_the_same_headings():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    shown = re.search(r"headings are, in this order: (.+?)\. ", text)[1]
+    assert [re.sub(r" \(.*\)", "", heading) for heading in shown.split(" · ")] == HEADINGS
+
+
 # A specimen that keeps every rule, and one way to break each
 
 

@@ -357,6 +357,12 @@ def test_every_module_has_a_floor():
     assert set(import_graph()) <= set(FLOORS)
 
 
+def test_contributing_shows_the_same_floors():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| (\d) \| (.+) \|$", text)
+    assert {name: int(floor) for floor, names in rows for name in re.findall(r"`(\w+)`", names)} == FLOORS
+
+
 def test_no_module_imports_from_a_higher_floor():
     up = [
         f"{module} (floor {FLOORS[module]}) imports {target} (floor {FLOORS[target]})"
