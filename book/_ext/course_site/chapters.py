@@ -1,0 +1,106 @@
+"""The list of chapters, and the table of what their executions took."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from html import escape
+from pathlib import Path
+
+__all__ = ["map_html", "status_html"]
+
+
+def map_html(lines: list[str], source: Path, root: str) -> str:
+    """Return the chapters as a list of cards: first those that exist, then those that are planned.
+
+    Parameters
+    ----------
+    lines : list of str
+        ``slug | title | promise``, in the book's order. A chapter that exists speaks for itself: its
+        title and promise are read from its notebook.
+    source : Path
+        The folder above ``notebooks/``.
+    root : str
+        The relative way from the page to the site's root.
+    """
+    cards: dict[bool, list[str]] = {True: [], False: []}
+    for line in filter(str.strip, lines):
+        slug, title, promise = ([part.strip() for part in line.split("|")] + ["", ""])[:3]
+        notebook = source / "notebooks" / f"{slug}.ipynb"
+        if notebook.exists():
+            title, promise = _opening(notebook)
+            name = f'<a href="{root}notebooks/{slug}.html">{escape(title)}</a>'
+        else:
+            name = escape(title or _spoken(slug))
+        text = f'<span class="course-promise">{escape(promise)}</span>' if promise else ""
+        cards[notebook.exists()].append(f'<li><span class="course-name">{name}</span>{text}</li>')
+    html = f'<ol class="course-chapters">{"".join(cards[True])}</ol>\n'
+    if cards[False]:
+        html += '<p class="course-planned-title">Planned, in this order:</p>\n'
+        html += f'<ol class="course-chapters course-planned" start="{len(cards[True]) + 1}">{"".join(cards[False])}</ol>\n'
+    return html
+
+
+def _opening(notebook: Path) -> tuple[str, str]:
+    """Return a notebook's title and the paragraph after it, its promise."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    for cell in cells:
+        title, _, rest = "".join(cell["source"]).strip().partition("\n")
+        if cell["cell_type"] == "markdown" and title.startswith("# "):
+            promise = next((part for part in rest.split("\n\n") if part.strip()), "")
+            return _plain(title[2:]), _plain(promise)
+    raise ValueError(f"{notebook.name} has no title: its first Markdown cells hold no line that begins with '# '.")
+
+
+def _plain(markdown: str) -> str:
+    return " ".join(markdown.replace("*", "").replace("`", "").replace("_", " ").split())
+
+
+def _spoken(slug: str) -> str:
+    return slug.replace("-", " ").capitalize()
+
+
+def status_html(runs: Mapping[str, Mapping], source: Path, root: str) -> str:
+    """Return a table with a row for each chapter's execution, and the packages' versions below it."""
+    rows = "".join(_status_row(slug, run, source, root) for slug, run in runs.items())
+    total = sum(run["seconds"] for run in runs.values())
+    heads = ("Seconds", "Cells", "Memory (MiB)", "Profile", "Device", "Back-end", "Finished")
+    return (
+        '<div class="pst-scrollable-table-container" tabindex="0" role="region" aria-label="Executions">'
+        '<table class="table course-status"><thead><tr><th scope="col">Chapter</th>'
+        + "".join(f'<th scope="col">{head}</th>' for head in heads)
+        + f"</tr></thead><tbody>{rows}</tbody>"
+        + f'<tfoot><tr><th scope="row">All chapters</th><td class="number">{total:.0f}</td>'
+        + f'<td colspan="{len(heads) - 1}"></td></tr></tfoot></table></div>\n'
+        + _versions_html(runs, source)
+    )
+
+
+def _status_row(slug: str, run: Mapping, source: Path, root: str) -> str:
+    notebook = source / "notebooks" / f"{slug}.ipynb"
+    name = _spoken(slug)
+    if notebook.exists():
+        name = f'<a href="{root}notebooks/{slug}.html">{escape(_opening(notebook)[0])}</a>'
+    finished = datetime.fromisoformat(run["finished"])
+    when = f'<time datetime="{finished.isoformat()}">{finished:%Y-%m-%d %H:%M}</time>'
+    numbers = (f"{run['seconds']:.0f}", f"{run['cells']}", f"{run['peak_mebibytes']:.0f}")
+    words = (run["profile"], run["device"], run["backend"])
+    return (
+        f'<tr><th scope="row">{name}</th>'
+        + "".join(f'<td class="number">{value}</td>' for value in numbers)
+        + "".join(f"<td>{escape(str(value))}</td>" for value in words)
+        + f"<td>{when}</td></tr>"
+    )
+
+
+def _versions_html(runs: Mapping[str, Mapping], source: Path) -> str:
+    """Return the packages' versions: once where all chapters share them, else chapter by chapter."""
+    groups: dict[tuple, list[str]] = {}
+    for slug, run in runs.items():
+        groups.setdefault(tuple(sorted(run["versions"].items())), []).append(_spoken(slug))
+    lines = []
+    for versions, names in groups.items():
+        who = "All chapters" if len(groups) == 1 else ", ".join(names)
+        lines.append(f"<p>{escape(who)}: " + " · ".join(escape(f"{name} {version}") for name, version in versions) + "</p>")
+    return f'<div class="course-versions">{"".join(lines)}</div>\n'
