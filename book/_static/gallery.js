@@ -78,7 +78,7 @@
   // ---- the explorer of one scene
 
   const MOVE = 700; // milliseconds that points take from one map to the next
-  const STRIP = 48; // thumbnails of selected images that are shown
+  const STRIP = 30; // thumbnails of selected images that are shown
 
   class Explorer {
     constructor(section, scene) {
@@ -99,7 +99,7 @@
     }
 
     async open() {
-      const address = new URL(`${this.section.dataset.assets}/sprites.webp`, document.baseURI);
+      const address = new URL(`${this.section.dataset.assets}/${this.scene.sprites.file}`, document.baseURI);
       // on the root, because Bokeh's tooltips stand outside of this section
       document.documentElement.style.setProperty(this.sheet, `url("${address}")`);
       this.part(".gallery-live").hidden = false;
@@ -278,19 +278,19 @@
       const clusters = this.clusters[this.method];
       this.part(".gallery-medoids tbody").replaceChildren(...rows.map((row) => {
         const name = this.cluster(row.cluster);
-        const button = element("button", { type: "button", textContent: "select" });
-        button.setAttribute("aria-label", `select ${name}`);
+        const button = element("button", { type: "button", textContent: name });
+        button.setAttribute("aria-label", `Select ${name}`);
         button.addEventListener("click", () => this.select(rowsOf(clusters, row.cluster)));
         const main = `${this.scene.classes[row.main]} (${Math.round(100 * row.share)} %)`;
-        const head = element("th", { scope: "row", textContent: name });
-        const cells = [this.thumbnail("span", row.index), this.scene.classes[this.labels[row.index]], row.size, main, button];
+        const head = element("th", { scope: "row" }, button);
+        const cells = [this.thumbnail(row.index), this.scene.classes[this.labels[row.index]], row.size, main];
         return element("tr", {}, head, ...cells.map((content) => element("td", {}, content)));
       }));
     }
 
-    thumbnail(tag, row) {
+    thumbnail(row) {
       const { columns, rows, width, height } = this.scene.sprites;
-      const box = element(tag, { className: "gallery-thumbnail", role: "img" });
+      const box = element("span", { className: "gallery-thumbnail", role: "img" });
       box.setAttribute("aria-label", `image ${row}, class ${this.scene.classes[this.labels[row]]}`);
       Object.assign(box.style, {
         width: `${width}px`,
@@ -313,7 +313,7 @@
         ? `${rows.length} of ${this.scene.count} images selected: ${parts.join(", ")}${rest}.`
         : "Nothing is selected.";
       this.control("fit").disabled = !rows.length;
-      const shown = rows.slice(0, STRIP).map((row) => element("li", {}, this.thumbnail("span", row)));
+      const shown = rows.slice(0, STRIP).map((row) => element("li", {}, this.thumbnail(row)));
       if (rows.length > STRIP) shown.push(element("li", { textContent: `and ${rows.length - STRIP} more` }));
       this.part(".gallery-selected").replaceChildren(...shown);
     }
@@ -347,7 +347,7 @@
     status.textContent = "Loading the maps …";
     try {
       await script(`${section.closest(".course-gallery").dataset.bokeh}/bokeh.min.js`);
-      await script(`${assets}/points.js`);
+      await script(`${assets}/${scene}/points.js`);
       await new Explorer(section, window.courseGallery[scene]).open();
       button.setAttribute("aria-expanded", "true");
       button.hidden = true;
