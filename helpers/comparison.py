@@ -23,14 +23,14 @@ import numpy as np
 from .results import Record, slug
 from .scorecard import MEASURES
 
-__all__ = ["KINDS", "chapter_title", "comparison_html", "comparison_markdown", "within_noise", "written"]
+__all__ = ["chapter_title", "comparison_html", "comparison_markdown", "within_noise", "written"]
 
 _RANKED_BY = ("knn", "linear_probe")
 _README = ("knn", "linear_probe", "kmeans_accuracy", "nmi", "p_value")
 # neither a cause to rank rows by: a smaller p-value makes no better feature, and goodness shrinks with dimension
 _NOT_RANKED = ("goodness", "p_value")
 
-KINDS = {"baseline": "baseline", "method": "unsupervised", "supervised": "supervised"}
+_KINDS = {"baseline": "baseline", "method": "unsupervised", "supervised": "supervised"}
 
 
 def comparison_html(records: Sequence[Record]) -> str:
@@ -279,14 +279,14 @@ def _explained(rows: Sequence[Record]) -> str:
     for row in methods:
         entries = list(filter(None, (_unbeaten(row, rows, key) for key in _compared())))
         if entries:
-            items.append(f"<li>{_name(row, rows)}: {'; '.join(entries)}</li>")
+            items.append(f"<li>{_name(row, rows)}: {', '.join(entries)}</li>")
         else:
             beaten.append(_name(row, rows))
     parts = []
     if items:
         parts.append(
-            "<p>What an untrained network already explains, because the row is not better than it by more than "
-            f"the noise:</p>\n<ul>{''.join(items)}</ul>"
+            "<p>What the untrained network already explains, because the row is not better by more than the noise "
+            f"(the row's mean against the untrained network's):</p>\n<ul>{''.join(items)}</ul>"
         )
     if beaten:
         verb = "is" if len(beaten) == 1 else "are"
@@ -301,7 +301,7 @@ def _unbeaten(row: Record, rows: Sequence[Record], key: str) -> str | None:
         return None
     if _lead(row, untrained, key) > (_pooled(row, untrained, key) or 0.0):
         return None
-    return f"{MEASURES[key].title} ({written(row, key)}; untrained {written(untrained, key)})"
+    return f"{MEASURES[key].title} ({row.mean(key):.3f} against {untrained.mean(key):.3f})"
 
 
 def _supervised(rows: Sequence[Record]) -> str:
@@ -376,7 +376,7 @@ def _rank_line(row: Record, rows: Sequence[Record], low: float) -> str:
     alt = ", ".join(f"{MEASURES[key].title} {written(row, key)}" for key in _held(row))
     marks = "".join(_rank_mark(row, key, low) for key in reversed(_held(row)))
     return (
-        f'<li class="course-rank-{row.kind}"><span>{_name(row, rows)} <small>{KINDS[row.kind]}</small></span>'
+        f'<li class="course-rank-{row.kind}"><span>{_name(row, rows)} <small>{_KINDS[row.kind]}</small></span>'
         f'<svg role="img" aria-label="{escape(alt)}" height="24" width="100%">'
         f'<line class="course-rank-track" x1="0" x2="100%" y1="12" y2="12"/>{marks}</svg></li>'
     )
@@ -448,7 +448,7 @@ def _table_group(data: str, rows: Sequence[Record], columns: int) -> str:
 
 def _table_row(row: Record, best: set[str]) -> str:
     chapter = f'<a href="../notebooks/{slug(row.chapter)}.html">{escape(chapter_title(row.chapter))}</a>'
-    cells = [f'<th scope="row">{escape(row.method)}</th>', f"<td>{chapter}</td>", f"<td>{KINDS[row.kind]}</td>"]
+    cells = [f'<th scope="row">{escape(row.method)}</th>', f"<td>{chapter}</td>", f"<td>{_KINDS[row.kind]}</td>"]
     cells.append(_number(row.dimensions, f"{row.dimensions:,}"))
     for key in MEASURES:
         values = row.measures.get(key)

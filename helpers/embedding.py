@@ -47,7 +47,7 @@ def embed(features, method: str = "PCA", seed: int = 0) -> np.ndarray:
     features : array_like of float, shape (n, d)
         With d of 2 or more.
     method : {'PCA', 't-SNE', 'UMAP'}
-        PCA keeps the directions of most variance; t-SNE (perplexity 30, started from PCA) and UMAP
+        PCA keeps the directions of most variance; t-SNE (perplexity 30, 750 steps, started from PCA) and UMAP
         (15 neighbours) keep neighbours and give up distances.
     seed : int
 
@@ -74,7 +74,7 @@ def embed(features, method: str = "PCA", seed: int = 0) -> np.ndarray:
         model = PCA(2, svd_solver="full")
     elif method == "t-SNE":
         check_neighbours(30, len(features), "neighbours (perplexity)")
-        model = TSNE(perplexity=30, init="pca", random_state=seed)
+        model = TSNE(perplexity=30, max_iter=750, init="pca", random_state=seed)
     else:
         check_neighbours(15, len(features), "neighbours")
         import umap  # here, because its import takes seconds and not every reader of this module draws

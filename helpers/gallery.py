@@ -22,6 +22,7 @@ import hashlib
 import io
 import json
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -35,7 +36,7 @@ from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import cdist
 
 from . import plots, runtime
-from .comparison import KINDS, chapter_title, written
+from .comparison import chapter_title, written
 from .results import Record, slug
 from .scorecard import MEASURES
 
@@ -45,6 +46,7 @@ ASSETS = "_static/gallery"  # below the site's root
 
 _MAPS = ("PCA", "t-SNE", "UMAP")
 _QUALITY = {"trustworthiness": "trustworthiness", "continuity": "continuity", "neighbours_kept": "neighbours kept"}
+_KINDS = {"baseline": "baseline", "method": "learned without labels", "supervised": "learned from labels"}
 _DARK_PAPER = "#1c232b"  # what the book puts behind a card at night
 _WEIGHTS = (0.2126, 0.7152, 0.0722)  # of red, green and blue in the relative luminance of sRGB
 _SIDE, _MARGIN = 200, 12  # units of a map in a picture, and of its edge that stays free
@@ -156,12 +158,12 @@ def still(records: Sequence[Record], methods: int = 4) -> bytes:
     chosen = _chosen(scene.records, methods)
     from matplotlib.figure import Figure  # not pyplot's: this figure belongs to no notebook
 
-    figure = Figure(figsize=(3 * len(chosen), 3 * len(scene.maps) + 0.9), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(2.8 * len(chosen), 2.9 * len(scene.maps) + 0.9), layout="constrained", facecolor="white")
     axes = figure.subplots(len(scene.maps), len(chosen), squeeze=False)
     for column, record in enumerate(chosen):
         for row, name in enumerate(scene.maps):
             _still_panel(axes[row, column], scene, record, name)
-        axes[0, column].set_title(f"{_shortened(record.method)}\nkNN {written(record, 'knn')}", fontsize=11)
+        axes[0, column].set_title(f"{textwrap.fill(record.method, 28)}\nkNN {written(record, 'knn')}", fontsize=11)
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 10), frameon=False, markerscale=1.8)
     stream = io.BytesIO()
@@ -425,10 +427,6 @@ def _still_panel(ax, scene: _Scene, record: Record, name: str) -> None:
     ax.set_xlabel(f"{name}, trustworthiness {record.maps[name]['trustworthiness']:.2f}", fontsize=9)
 
 
-def _shortened(text: str, length: int = 30) -> str:
-    return text if len(text) <= length else text[: length - 1].rstrip(" ,") + "…"
-
-
 # ---- the page
 
 
@@ -458,8 +456,7 @@ def _scene(scene: _Scene, assets: str) -> str:
     count = f"{len(scene.labels):,} image{'' if len(scene.labels) == 1 else 's'}"
     return f"""<section class="gallery-scene" data-scene="{scene.name}" data-assets="{assets}">
 <h3>{escape(scene.data[:1].upper() + scene.data[1:])}</h3>
-<p>Each mark is one of {count}. Colour and shape tell its class, which nothing but a supervised row has learned
-from. The numbers under a map say how far to trust it; below them stands the row's scorecard.</p>
+<p>Each mark is one of {count}; colour and shape tell its class.</p>
 {_legend(scene)}
 <p class="gallery-open"><button type="button" class="gallery-explore" aria-expanded="false"
  aria-controls="{scene.name}-live" hidden>Explore interactively</button> <span role="status"></span></p>
@@ -495,7 +492,7 @@ def _card(scene: _Scene, record: Record, assets: str) -> str:
     )
     return f"""<article class="gallery-card gallery-{record.kind}">
 <h4>{escape(record.method)}</h4>
-<p class="gallery-kind">{KINDS[record.kind]}, {record.dimensions:,} dimension{"" if record.dimensions == 1 else "s"}</p>
+<p class="gallery-kind">{_KINDS[record.kind]}, {record.dimensions:,} dimension{"" if record.dimensions == 1 else "s"}</p>
 {pictures}
 <div class="gallery-qualities">{"".join(_under(name, record.maps[name]) for name in names)}</div>
 <dl class="gallery-scores">{_scores(record)}</dl>

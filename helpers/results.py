@@ -157,7 +157,9 @@ def _load_json(path: Path) -> dict:
     try:
         return json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"The results file {path} is damaged ({error}): delete it and run its chapter again.") from error
+        raise ValueError(
+            f"The results file {path} is damaged ({error}): delete it and run its chapter again."
+        ) from error
 
 
 def _load_record(path: Path) -> Record:

@@ -68,9 +68,7 @@ class Runtime:
         found = versions()
         shown = [name for name in ("keras", self.backend, "numpy", "scikit-learn") if name in found]
         packages = " · ".join(f"{name} {found[name]}" for name in shown)
-        return (
-            f"profile {self.profile} · {self.device} · seed {self.seed} · Python {platform.python_version()} · {packages}"
-        )
+        return f"profile {self.profile} · {self.device} · seed {self.seed} · Python {platform.python_version()} · {packages}"
 
 
 def start(seed: int = 0, profile: str | None = None) -> Runtime:
@@ -95,14 +93,13 @@ def start(seed: int = 0, profile: str | None = None) -> Runtime:
     if seed < 0:
         raise ValueError(f"The seed is {seed}, but a seed is 0 or more.")
     import keras
-
-    from . import plots
+    import matplotlib.pyplot as plt
 
     found = device()
     wanted = profile or os.environ.get("COURSE_PROFILE") or ("full" if found.startswith("GPU") else "quick")
     check_choice(wanted, PROFILES, "profile")
     keras.utils.set_random_seed(seed)  # Python's, NumPy's and the back-end's generators
-    plots.use_style()
+    plt.style.use("helpers.course")
     runtime = Runtime(wanted, seed, keras.backend.backend(), found)
     print(runtime)
     return runtime

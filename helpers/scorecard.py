@@ -136,14 +136,15 @@ class Scorecard:
         self.run, self.seeds, self.permutations = run, [int(seed) for seed in seeds], permutations
         self._rows: dict[str, results.Record] = {}
         self._features: dict[str, np.ndarray] = {}
+        self._maps: dict[str, dict[str, embedding.Map]] = {}
 
     def add(
         self,
         method: str,
         features: Callable[[int], tuple],
         kind: str = "method",
-        seconds: float | None = None,
-        parameters: int = 0,
+        model=None,
+        seconds: Sequence[float] = (),
         weights: str = "none",
     ) -> results.Record:
         """Score a method over all seeds and add its row; a row of the same name is replaced.
@@ -155,10 +156,10 @@ class Scorecard:
         features : callable
             Maps a seed to the pair (features of the training images, features of the test images).
         kind : {'method', 'baseline', 'supervised'}
-        seconds : float, optional
-            What training took, on average over the seeds.
-        parameters : int
-            Of the network that makes the features.
+        model : keras.Model, optional
+            The network that makes the features; its parameters are counted.
+        seconds : sequence of float
+            What each training took.
         weights : str
             Where pretrained weights came from.
 
@@ -173,6 +174,7 @@ class Scorecard:
             scores.append(score(of_test, self.test.labels, of_train, self.train.labels, seed, self.permutations))
             if seed == self.seeds[0]:
                 self._features[method] = check_features(of_test)
+                self._maps.pop(method, None)
         row = self._rows[method].about["row"] if method in self._rows else len(self._rows)
         self._rows[method] = results.Record(
             self.chapter,
@@ -189,8 +191,8 @@ class Scorecard:
                 "device": self.run.device,
                 "versions": versions(),
                 "weights": weights,
-                "seconds": seconds,
-                "parameters": int(parameters),
+                "seconds": float(np.mean(seconds)) if len(seconds) else None,
+                "parameters": model.count_params() if model is not None else 0,
                 "images": {"train": len(self.train), "test": len(self.test)},
             },
             class_names=list(self.test.class_names),
@@ -208,25 +210,25 @@ class Scorecard:
             Maps a seed to a Keras model with random weights, of the shape of the chapter's network.
         """
         pixels = self.train.images.reshape(len(self.train), -1), self.test.images.reshape(len(self.test), -1)
-        pca = PCA(dimensions, svd_solver="full").fit(pixels[0])
+        pca = PCA(dimensions, svd_solver="covariance_eigh").fit(pixels[0])
         components = pca.transform(pixels[0]), pca.transform(pixels[1])
         self.add("raw pixels", lambda seed: pixels, "baseline")
         self.add(f"PCA, {dimensions}", lambda seed: components, "baseline")
-        model = untrained(self.seeds[0])
+        networks = {seed: untrained(seed) for seed in self.seeds}
         self.add(
             "untrained network",
-            lambda seed: self.encode(untrained(seed)),
+            lambda seed: self.encode(networks[seed]),
             "baseline",
-            parameters=model.count_params(),
+            model=networks[self.seeds[0]],
             weights="random",
         )
 
     def encode(self, model) -> tuple[np.ndarray, np.ndarray]:
         """Return a Keras model's features of the training and of the test images, flattened to (n, d)."""
-        return tuple(
-            model.predict(part.images, batch_size=256, verbose=0).reshape(len(part), -1)
-            for part in (self.train, self.test)
-        )
+        # here, because Keras takes seconds to import and pages made from the store do without it
+        from .features import forward
+
+        return tuple(forward(model, part.images).reshape(len(part), -1) for part in (self.train, self.test))
 
     @property
     def records(self) -> list[results.Record]:
@@ -236,7 +238,9 @@ class Scorecard:
     def maps(self, method: str) -> dict[str, embedding.Map]:
         """Draw the test images by one method's features (of the first seed): PCA, t-SNE and UMAP."""
         check_choice(method, self._rows, "row")
-        return embedding.maps(self._features[method], seed=self.seeds[0])
+        if method not in self._maps:
+            self._maps[method] = embedding.maps(self._features[method], seed=self.seeds[0])
+        return self._maps[method]
 
     def save(self, folder: Path | str | None = None) -> list[Path]:
         """Draw each row's maps and write all rows to the results store.
@@ -258,7 +262,9 @@ class Scorecard:
             **{name: drawing.coordinates for name, drawing in drawn.items()},
         }
         quality = {
-            name: {measure: getattr(drawing, measure) for measure in ("trustworthiness", "continuity", "neighbours_kept")}
+            name: {
+                measure: getattr(drawing, measure) for measure in ("trustworthiness", "continuity", "neighbours_kept")
+            }
             for name, drawing in drawn.items()
         }
         return results.Record(**{**vars(record), "maps": quality, "arrays": arrays})
@@ -301,7 +307,9 @@ def table_html(records: Sequence[results.Record]) -> str:
         raise ValueError("The scorecard has no rows yet: add one with `card.add(...)` first.")
     heading, *rows = table_rows(records)
     titles = {measure.title: measure.explanation for measure in MEASURES.values()}
-    head = "".join(f'<th scope="col" title="{html.escape(titles.get(cell, ""))}">{html.escape(cell)}</th>' for cell in heading)
+    head = "".join(
+        f'<th scope="col" title="{html.escape(titles.get(cell, ""))}">{html.escape(cell)}</th>' for cell in heading
+    )
     body = "".join(
         f'<tr class="{record.kind}"><th scope="row">{html.escape(row[0])}</th>'
         + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])

@@ -31,7 +31,12 @@ def load_digits() -> ImageSet:
     """
     bunch = datasets.load_digits()
     return ImageSet(
-        (bunch.images[..., None] / 16).astype(np.float32), bunch.target, tuple("0123456789"), "digits", _SOURCE, _LICENCE
+        (bunch.images[..., None] / 16).astype(np.float32),
+        bunch.target,
+        tuple("0123456789"),
+        "digits",
+        _SOURCE,
+        _LICENCE,
     )
 
 

@@ -85,7 +85,11 @@ def _find(path: Path | str | None) -> Path | None:
         if not file.is_file():
             raise FileNotFoundError(f"There is no MNIST file at {file}: give the path of an mnist.npz.")
         return file
-    places = [folder / "mnist.npz" for folder in (runtime.data_folder(), runtime.keras_folder("datasets")) if folder is not None]
+    places = [
+        folder / "mnist.npz"
+        for folder in (runtime.data_folder(), runtime.keras_folder("datasets"))
+        if folder is not None
+    ]
     return next((file for file in places if file.is_file()), None)
 
 

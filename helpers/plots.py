@@ -1,0 +1,212 @@
+"""Figures that more than one chapter draws.
+
+Each function takes data and an optional `ax`, draws, and returns the axes (an array of them where it draws
+several panels). None of them shows or saves: the notebook does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from .validation import check_images
+
+__all__ = [
+    "MARKERS",
+    "PALETTE",
+    "bars",
+    "image_rows",
+    "images",
+    "lines",
+    "maps",
+    "null_distribution",
+    "scatter_map",
+    "scores",
+]
+
+# Tol's "muted" scheme with its palest colours darkened: apart for every kind of colour vision, on white and on black
+PALETTE = ("#332288", "#CC6677", "#117733", "#88CCEE", "#DDAA33", "#882255", "#44AA99", "#999933", "#AA4499", "#666666")
+# the class is told twice, by colour and by shape
+MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "*")
+
+
+def images(images, columns: int = 12, titles: Sequence[str] | None = None, ax=None):
+    """Draw images as a contact sheet, row by row.
+
+    Parameters
+    ----------
+    images : array_like of float, shape (n, h, w, c)
+        Values in [0, 1]; values outside, as a network may return, are clipped.
+    columns : int
+    titles : sequence of str, optional
+        One for each image, written above it.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    array = check_images(np.clip(images, 0, 1))
+    n, height, width, _ = array.shape
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    gap = max(1, height // 14) + (height // 3 if titles is not None else 0)
+    sheet = np.ones((rows * (height + gap), columns * (width + 1), array.shape[-1]), np.float32)
+    for place, image in enumerate(array):
+        top, left = place // columns * (height + gap) + gap, place % columns * (width + 1)
+        sheet[top : top + height, left : left + width] = image
+    ax = ax or plt.subplots(figsize=(9, 9 * sheet.shape[0] / sheet.shape[1]))[1]
+    ax.imshow(sheet if sheet.shape[-1] == 3 else sheet[..., 0], vmin=0, vmax=1)
+    for place, title in enumerate(titles if titles is not None else ()):
+        top, left = place // columns * (height + gap) + gap, place % columns * (width + 1)
+        ax.text(left + width / 2, top - 1, title, ha="center", va="bottom", fontsize=8)
+    ax.axis("off")
+    return ax
+
+
+def image_rows(rows: Mapping[str, np.ndarray], ax=None):
+    """Draw several rows of images under each other, each with its name at the left.
+
+    Parameters
+    ----------
+    rows : mapping of str to array_like of float, shape (n, h, w, c)
+        The same n for each row.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    lengths = {len(row) for row in rows.values()}
+    if len(lengths) != 1:
+        raise ValueError(f"Rows of {sorted(lengths)} images do not stand under each other: give rows of one length.")
+    columns = lengths.pop()
+    array = np.concatenate([np.asarray(row) for row in rows.values()])
+    ax = images(array, columns=columns, ax=ax)
+    height, width = array.shape[1:3]
+    gap = max(1, height // 14)
+    for place, name in enumerate(rows):
+        ax.text(-width / 8, place * (height + gap) + gap + height / 2, name, ha="right", va="center", fontsize=9)
+    return ax
+
+
+def lines(curves: Mapping[str, tuple], x: str, y: str, ax=None, title: str = ""):
+    """Draw curves, each named at the legend and marked by a shape of its own.
+
+    Parameters
+    ----------
+    curves : mapping of str to (x values, y values) or (x values, y values, spread)
+        The spread is drawn as a band of plus and minus that much.
+    x, y : str
+        What the axes show, with units.
+    """
+    ax = ax or plt.subplots(figsize=(6, 3.2))[1]
+    for place, (name, (along, values, *spread)) in enumerate(curves.items()):
+        values = np.asarray(values, float)
+        ax.plot(along, values, marker=MARKERS[place % len(MARKERS)], color=PALETTE[place % len(PALETTE)], label=name)
+        if spread:
+            low, high = values - np.asarray(spread[0]), values + np.asarray(spread[0])
+            ax.fill_between(along, low, high, color=PALETTE[place % len(PALETTE)], alpha=0.2, linewidth=0)
+    ax.set(xlabel=x, ylabel=y, title=title)
+    if len(curves) > 1:
+        ax.legend()
+    return ax
+
+
+def bars(names: Sequence[str], values, x: str, y: str, ax=None):
+    """Draw one bar for each name, its value written above it."""
+    ax = ax or plt.subplots(figsize=(6, 2.8))[1]
+    ax.bar_label(ax.bar(names, values, color=PALETTE[0]), fontsize=8)
+    ax.set(xlabel=x, ylabel=y)
+    ax.grid(axis="x", visible=False)
+    return ax
+
+
+def scatter_map(coordinates, labels, class_names: Sequence[str], ax=None, title: str = "", legend: bool = True):
+    """Draw a map of images, one mark each, by colour and shape of its class.
+
+    Parameters
+    ----------
+    coordinates : array_like of float, shape (n, 2)
+    labels : array_like of int, shape (n,)
+    class_names : sequence of str
+    """
+    ax = ax or plt.subplots(figsize=(4.5, 4.2))[1]
+    coordinates, labels = np.asarray(coordinates), np.asarray(labels)
+    for number, name in enumerate(class_names):
+        style = {"marker": MARKERS[number % len(MARKERS)], "color": PALETTE[number % len(PALETTE)]}
+        ax.scatter(*coordinates[labels == number].T, s=14, linewidths=0, label=name, **style)
+    ax.set(title=title, xticks=[], yticks=[])
+    ax.grid(False)
+    if legend:
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.1, markerscale=1.6)
+    return ax
+
+
+def maps(maps: Mapping, labels, class_names: Sequence[str], axes=None):
+    """Draw maps side by side, the quality of each under it.
+
+    Parameters
+    ----------
+    maps : mapping of str to `helpers.embedding.Map`
+    labels : array_like of int, shape (n,)
+    class_names : sequence of str
+
+    Returns
+    -------
+    ndarray of Axes
+    """
+    axes = plt.subplots(1, len(maps), figsize=(3.3 * len(maps), 3.6))[1] if axes is None else axes
+    axes = np.atleast_1d(axes)
+    for ax, (name, drawing) in zip(axes, maps.items(), strict=True):
+        scatter_map(drawing.coordinates, labels, class_names, ax, name, legend=ax is axes[-1])
+        ax.set_xlabel(
+            f"trustworthiness {drawing.trustworthiness:.2f}\ncontinuity {drawing.continuity:.2f}\n"
+            f"neighbours kept {drawing.neighbours_kept:.2f}",
+            fontsize=9,
+        )
+    return axes
+
+
+def null_distribution(test, ax=None, name: str = "goodness"):
+    """Draw where a statistic falls among its values under shuffled labels.
+
+    Parameters
+    ----------
+    test : helpers.separability.PermutationTest
+    """
+    ax = ax or plt.subplots(figsize=(5, 2.6))[1]
+    ax.hist(test.null, bins=40, color=PALETTE[3], label=f"{len(test.null)} shuffles")
+    ax.axvline(test.statistic, color=PALETTE[5], label="these labels")
+    ax.set(xlabel=name, ylabel="shuffles", title=f"{name} {test.statistic:.3f}, p = {test.p_value:.3f}")
+    ax.legend()
+    return ax
+
+
+def scores(records: Sequence, measures: Mapping[str, str], ax=None):
+    """Draw rows of a scorecard as dots with their spread over the seeds.
+
+    Parameters
+    ----------
+    records : sequence of helpers.results.Record
+    measures : mapping of str to str
+        The measures to draw, and what the legend calls them.
+    """
+    ax = ax or plt.subplots(figsize=(7, 0.36 * len(records) + 1))[1]
+    places = np.arange(len(records))
+    for number, (measure, name) in enumerate(measures.items()):
+        ax.errorbar(
+            [record.mean(measure) for record in records],
+            places + 0.16 * (number - (len(measures) - 1) / 2),
+            xerr=[record.spread(measure) for record in records],
+            fmt=MARKERS[number],
+            color=PALETTE[number],
+            capsize=2,
+            label=name,
+        )
+    ax.set(yticks=places, yticklabels=[record.method for record in records], xlabel="mean and spread over seeds")
+    ax.invert_yaxis()
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(measures))
+    return ax
