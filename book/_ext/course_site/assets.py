@@ -13,11 +13,11 @@ __all__ = ["BOKEH_FOLDER", "ICONS", "copy_bokeh", "drop_unused", "write_icons"]
 
 ICONS = "icons.css"
 BOKEH_FOLDER = "_static/vendor/bokeh"
-BOKEH_FILES = ("bokeh.min.js", "bokeh-widgets.min.js")
 
 # The theme draws its icons with a script of 1.5 MB that holds every icon there is. The site needs some
 # twenty of them: each becomes a mask in the text's colour, so that dark mode and print follow by themselves.
 _STYLE = """\
+.fa-solid, .fa-brands, .fa-regular, .fas, .fab, .far { font-family: inherit; }
 .fa-solid::before, .fa-brands::before, .fa-regular::before, .fas::before, .fab::before, .far::before {
   content: ""; display: inline-block; height: 1em; vertical-align: -0.125em;
   background: currentColor; -webkit-mask: var(--icon) center / contain no-repeat; mask: var(--icon) center / contain no-repeat;
@@ -52,7 +52,9 @@ def _drawings() -> dict[str, tuple[int, int, str]]:
 
 def _rule(name: str, width: int, height: int, path: str) -> str:
     drawing = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"><path d="{path}"/></svg>'
-    return f'.fa-{name}::before {{ width: {width / height:.3f}em; --icon: url("data:image/svg+xml,{quote(drawing)}"); }}\n'
+    return (
+        f'.fa-{name}::before {{ width: {width / height:.3f}em; --icon: url("data:image/svg+xml,{quote(drawing)}"); }}\n'
+    )
 
 
 def copy_bokeh(site: Path) -> None:
@@ -61,8 +63,7 @@ def copy_bokeh(site: Path) -> None:
 
     package, target = Path(bokeh.__file__).parent, site / BOKEH_FOLDER
     target.mkdir(parents=True, exist_ok=True)
-    for name in BOKEH_FILES:
-        shutil.copy2(package / "server" / "static" / "js" / name, target / name)
+    shutil.copy2(package / "server" / "static" / "js" / "bokeh.min.js", target / "bokeh.min.js")
     shutil.copy2(package / "LICENSE.txt", target / "LICENSE.txt")
 
 

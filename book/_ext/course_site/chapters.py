@@ -38,7 +38,9 @@ def map_html(lines: list[str], source: Path, root: str) -> str:
     html = f'<ol class="course-chapters">{"".join(cards[True])}</ol>\n'
     if cards[False]:
         html += '<p class="course-planned-title">Planned, in this order:</p>\n'
-        html += f'<ol class="course-chapters course-planned" start="{len(cards[True]) + 1}">{"".join(cards[False])}</ol>\n'
+        html += (
+            f'<ol class="course-chapters course-planned" start="{len(cards[True]) + 1}">{"".join(cards[False])}</ol>\n'
+        )
     return html
 
 
@@ -102,5 +104,7 @@ def _versions_html(runs: Mapping[str, Mapping], source: Path) -> str:
     lines = []
     for versions, names in groups.items():
         who = "All chapters" if len(groups) == 1 else ", ".join(names)
-        lines.append(f"<p>{escape(who)}: " + " · ".join(escape(f"{name} {version}") for name, version in versions) + "</p>")
+        lines.append(
+            f"<p>{escape(who)}: " + " · ".join(escape(f"{name} {version}") for name, version in versions) + "</p>"
+        )
     return f'<div class="course-versions">{"".join(lines)}</div>\n'

@@ -7,7 +7,7 @@ from html import escape, unescape
 
 from docutils import nodes
 
-__all__ = ["entry_page", "mend", "meta", "summary"]
+__all__ = ["entry_page", "loading", "mend", "meta", "summary"]
 
 _PICTURE = "From images through a network trained without labels to features, one scorecard and one map."
 
@@ -26,10 +26,14 @@ _SEARCH = r'\s*<script src="[^"]*(?:_static/searchtools|_static/language_data|se
 
 
 def mend(page: str, template: str) -> str:
-    """Return the page without what it does not need, each script once."""
+    """Return the page without what it does not need, each script once, and all of it in landmarks."""
     superfluous = _SUPERFLUOUS if template == "search.html" else (*_SUPERFLUOUS, _SEARCH)
     for pattern in superfluous:
         page = re.sub(pattern, "", page, flags=re.DOTALL)
+    # the title above the list of pages belongs to a landmark, too
+    page = page.replace(
+        '<div id="pst-primary-sidebar"', '<div id="pst-primary-sidebar" role="navigation" aria-label="Site"'
+    )
     return _without_twins(page)
 
 
@@ -68,6 +72,11 @@ def meta(title: str, summary: str, address: str, pagename: str) -> str:
     tags += [f'<meta property="{name}" content="{escape(value)}" />' for name, value in properties.items()]
     tags += ['<meta name="twitter:card" content="summary_large_image" />']
     return "\n    " + "\n    ".join(tags) + "\n"
+
+
+def loading(static: str, name: str) -> str:
+    """Return the tags that load ``name.css`` and ``name.js`` on one page."""
+    return f'    <link rel="stylesheet" href="{static}/{name}.css" />\n    <script defer src="{static}/{name}.js"></script>\n'
 
 
 def entry_page(title: str, target: str) -> str:

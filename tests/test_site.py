@@ -1,0 +1,324 @@
+"""The built site: every link leads somewhere, nothing comes from elsewhere, and a browser agrees.
+
+`make book` builds the site into ``_build/html``; these tests read what stands there.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+
+SITE = Path(__file__).resolve().parents[1] / "_build" / "html"
+if not (SITE / "index.html").exists():
+    pytest.skip("The site is not built: run `make book` first.", allow_module_level=True)
+
+PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.parts)
+STYLES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.css"))
+VIEWS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+LOADING = "script[src], link[rel~=stylesheet][href], link[rel~=icon][href], link[rel~=preload][href], img[src], img[srcset], source, iframe, embed, object, video, audio"
+
+
+# ---- what the files say
+
+
+@functools.cache
+def soup(page: str) -> BeautifulSoup:
+    return BeautifulSoup((SITE / page).read_text(encoding="utf-8"), "html.parser")
+
+
+@functools.cache
+def anchors(page: str) -> frozenset[str]:
+    return frozenset(tag.get("id") or tag.get("name") for tag in soup(page).select("[id], a[name]"))
+
+
+def addresses(tag) -> list[str]:
+    """Return the addresses in a tag's attributes, those of ``srcset`` without their widths."""
+    several = [part.split()[0] for part in tag.get("srcset", "").split(",") if part.strip()]
+    return [tag[name] for name in ("href", "src", "data", "poster") if tag.get(name)] + several
+
+
+def is_elsewhere(address: str) -> bool:
+    return bool(urlsplit(address).scheme or urlsplit(address).netloc) and not address.startswith("data:")
+
+
+def missing(origin: str, address: str) -> bool:
+    """Whether a local address, written in the file `origin`, leads nowhere."""
+    parts = urlsplit(address)
+    target = (SITE / origin).parent / unquote(parts.path) if parts.path else SITE / origin
+    if not target.is_file():
+        return True
+    name = target.resolve().relative_to(SITE.resolve()).as_posix()
+    return bool(parts.fragment) and name.endswith(".html") and unquote(parts.fragment) not in anchors(name)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_local_link_image_script_and_fragment_resolves(page):
+    tags = soup(page).select("[href], [src], [srcset], [poster], object[data]")
+    local = {address for tag in tags for address in addresses(tag) if not urlsplit(address).scheme}
+    broken = sorted(address for address in local if address != "#" and missing(page, address))
+    assert not broken, f"{page} leads to what is not there: {broken}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_loads_anything_from_elsewhere(page):
+    tags = soup(page).select(LOADING)
+    foreign = [address for tag in tags for address in addresses(tag) if is_elsewhere(address)]
+    inline = " ".join(tag.get_text() for tag in soup(page).select("style")) + str(soup(page).select("[style]"))
+    foreign += re.findall(r"url\(\s*[\"']?((?:https?:)?//[^)\"']+)", inline)
+    assert not foreign, f"{page} loads from other sites: {foreign}"
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_style_sheets_load_only_files_of_this_site(style):
+    text = re.sub(r"/\*.*?\*/", "", (SITE / style).read_text(encoding="utf-8"), flags=re.DOTALL)
+    used = [address.strip("\"' ") for address in re.findall(r"url\(((?:\"[^\"]*\"|'[^']*'|[^)\"']*))\)", text)]
+    used += re.findall(r"@import\s+[\"']([^\"']+)", text)
+    wrong = [
+        address
+        for address in used
+        if not address.startswith(("data:", "#")) and (is_elsewhere(address) or missing(style, address))
+    ]
+    assert not wrong, f"{style} loads {wrong}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_image_is_described(page):
+    file_name = re.compile(r"[\\/]|\.(png|jpe?g|svg|webp|gif)$", re.IGNORECASE)
+    bad = [
+        image.get("src", "")[:80]
+        for image in soup(page).find_all("img")
+        if not image.get("alt", "").strip() or file_name.search(image["alt"])
+    ]
+    assert not bad, f"{page} has images without a description, or with a file name in its place: {bad}"
+
+
+def test_every_drawing_has_a_name_or_is_hidden_from_readers():
+    drawings = [(page, drawing) for page in PAGES for drawing in soup(page).select("article svg")]
+    unnamed = [
+        page
+        for page, drawing in drawings
+        if not drawing.find_parent("svg")
+        and drawing.get("aria-hidden") != "true"
+        and not (drawing.get("role") == "img" and (drawing.get("aria-label") or drawing.get("aria-labelledby")))
+    ]
+    assert not unnamed, f"Drawings without a name: {unnamed}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_markup_shows_as_text(page):
+    copy = BeautifulSoup(str(soup(page).find("article") or ""), "html.parser")
+    for tag in copy.select("code, pre, script, style, .katex, .math"):
+        tag.decompose()
+    text = copy.get_text(" ")
+    found = re.findall(
+        r"\{[a-z][\w:-]*\}(?:`|\s*\n)|\{\{.*?\}\}|^\s*:{3,}.*|^\s*`{3,}.*|\]\([^)]*\)|\$\$", text, re.MULTILINE
+    )
+    assert not found, f"{page} shows markup to its readers: {found}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_widget_shows_as_the_name_of_its_class(page):
+    outputs = " ".join(output.get_text() for output in soup(page).select(".cell_output"))
+    found = re.findall(r"\b(?:[A-Z]\w*(?:Slider|Box|Text)|Dropdown|Output|interactive)\((?:\w+=|\))", outputs)
+    assert not found, f"{page} shows {found} in place of a widget: give it a twin as text/html or image/png"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith(("book/", "notebooks/"))])
+def test_a_page_says_what_it_is(page):
+    description = soup(page).select_one("meta[name=description]")
+    assert len(soup(page).select("article h1")) == 1
+    assert description is not None and 20 <= len(description["content"]) <= 160
+    assert soup(page).select_one("meta[property='og:title']")["content"] in soup(page).title.text
+
+
+def test_every_icon_in_use_is_drawn():
+    used = {name for page in PAGES for tag in soup(page).select("[class*=fa-]") for name in tag["class"]}
+    icons = {name for name in used if name.startswith("fa-")} - {"fa-solid", "fa-brands", "fa-regular", "fa-lg"}
+    style = (SITE / "_static" / "icons.css").read_text(encoding="utf-8")
+    assert icons, "the theme's icons have other names than they used to"
+    assert not {name for name in icons if f".{name}::before" not in style}
+
+
+def test_no_formula_is_left_unset():
+    unset = [page for page in PAGES if soup(page).select(".math:not(:has(.katex)), .katex-error")]
+    assert not unset, f"KaTeX left formulas as source on {unset}"
+
+
+def test_the_status_page_names_every_chapter_and_one_profile():
+    rows = soup("book/status.html").select("table.course-status tbody tr")
+    linked = {row.find("a")["href"] for row in rows if row.find("a")}
+    chapters = {f"../{page}" for page in PAGES if page.startswith("notebooks/")}
+    assert chapters <= linked
+    assert len({row.find_all("td")[3].text for row in rows}) == 1
+
+
+def test_gallery_and_comparison_name_every_chapter():
+    chapters = {f"../{page}" for page in PAGES if page.startswith("notebooks/")}
+    for page in ("book/gallery.html", "book/comparison.html"):
+        linked = {tag["href"] for tag in soup(page).select("article a[href]")}
+        assert chapters <= linked, f"{page} lacks {sorted(chapters - linked)}"
+
+
+# ---- what a browser says
+
+
+@dataclass
+class Visit:
+    """What happened while one page was open in one view."""
+
+    page: str
+    view: tuple[int, str]
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    overhang: int = 0
+    violations: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.page} at {self.view[0]} px, {self.view[1]}"
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Serve the site on a free port of this machine."""
+    handler = functools.partial(QuietHandler, directory=str(SITE))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed.")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    with sync_api.sync_playwright() as playwright:
+        found = next(filter(None, map(shutil.which, names)), None) or playwright.chromium.executable_path
+        if not Path(found).exists():
+            pytest.skip("No Chromium was found: install one, or run `playwright install chromium`.")
+        started = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield started
+        started.close()
+
+
+def watched(browser, visit: Visit):
+    """Open an empty page that writes down requests and errors."""
+    width, theme = visit.view
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+    page.on("request", lambda request: visit.requests.append(request.url))
+    page.on("requestfailed", lambda request: visit.errors.append(f"failed: {request.url}"))
+    page.on("response", lambda reply: reply.status >= 400 and visit.errors.append(f"{reply.status}: {reply.url}"))
+    page.on("pageerror", lambda error: visit.errors.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and visit.errors.append(message.text))
+    return page
+
+
+@pytest.fixture(scope="module")
+def visits(browser, server) -> list[Visit]:
+    """Open every page in every view, once for all the tests below."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    axe, seen = Axe(), []
+    for view in VIEWS:
+        for name in PAGES:
+            if name == "index.html":  # it only leads on
+                continue
+            visit = Visit(name, view)
+            page = watched(browser, visit)
+            page.goto(f"{server}/{name}", wait_until="load")
+            page.wait_for_timeout(100)  # deferred scripts of the theme
+            visit.overhang = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            visit.violations = [
+                f"{found['id']} ({found['impact']}): {found['nodes'][0]['html'][:160]}"
+                for found in axe.run(page, options={"preload": False}).response["violations"]
+            ]
+            page.close()
+            seen.append(visit)
+    return seen
+
+
+def test_no_request_leaves_the_site(visits, server):
+    foreign = {url for visit in visits for url in visit.requests if not url.startswith((server, "data:", "blob:"))}
+    assert not foreign
+
+
+def test_no_page_reports_an_error(visits):
+    errors = [f"{visit}: {error}" for visit in visits for error in visit.errors]
+    assert not errors, "\n".join(errors)
+
+
+def test_no_page_scrolls_sideways(visits):
+    wide = [f"{visit} is {visit.overhang} px too wide" for visit in visits if visit.overhang > 0]
+    assert not wide, "\n".join(wide)
+
+
+def test_axe_finds_no_violation(visits):
+    found = [f"{visit}: {violation}" for visit in visits for violation in visit.violations]
+    assert not found, "\n".join(found)
+
+
+def test_the_site_works_from_a_disk(browser):
+    failures = []
+    for name in PAGES:
+        visit = Visit(name, (1280, "light"))
+        page = watched(browser, visit)
+        page.goto((SITE / name).as_uri(), wait_until="load")
+        page.wait_for_timeout(100)
+        failures += [f"{name}: {error}" for error in visit.errors]
+        page.close()
+    assert not failures, "\n".join(failures)
+
+
+def test_the_search_finds_a_word_from_a_disk(browser):
+    visit = Visit("search.html", (1280, "light"))
+    page = watched(browser, visit)
+    page.goto((SITE / "search.html").as_uri() + "?q=silhouette")
+    page.wait_for_selector("#search-results li a", timeout=20_000)
+    assert "glossary" in " ".join(
+        link.get_attribute("href") for link in page.query_selector_all("#search-results li a")
+    )
+    assert not visit.errors
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_gallery_opens_its_maps_from_a_disk(browser, width):
+    visit = Visit("book/gallery.html", (width, "light"))
+    page = watched(browser, visit)
+    page.goto((SITE / visit.page).as_uri())
+    button = page.locator(".gallery-explore").first
+    button.scroll_into_view_if_needed()
+    button.click()
+    page.wait_for_selector(".gallery-live canvas, .gallery-live .bk-Figure", timeout=30_000, state="attached")
+    page.wait_for_timeout(500)
+    assert not visit.errors
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_the_first_page_leads_on(browser, server):
+    page = browser.new_page()
+    page.goto(f"{server}/index.html")
+    page.wait_for_url("**/book/intro.html")
+    assert page.title().startswith("Features Without Labels")
