@@ -408,7 +408,7 @@ def broken_rules(source: str, module: str = "") -> list[str]:
             found.append(f"line {node.lineno}: TensorFlow by name; keras.ops runs on every back-end")
         if names & {"activity_regularizer", "ActivityRegularization"}:
             found.append(f"line {node.lineno}: an activity regulariser, which Keras versions scale differently")
-        if isinstance(node, ast.Attribute) and node.attr == "Lambda" or "Lambda" in names:
+        if "Lambda" in names:
             found.append(f"line {node.lineno}: a Lambda layer, which does not reload safely")
         if names & {"pickle", "cloudpickle", "dill", "joblib", "shelve"}:
             found.append(f"line {node.lineno}: pickle, which runs code when it is read")
