@@ -1,0 +1,67 @@
+# Features Without Labels. `make help` lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help book test serve notebooks readme format lock clean test-jax test-torch test-keras-3.13
+
+PYTHON ?= $(firstword $(shell command -v python3.13 python3.12 python3.11 python3))
+VENV ?= .venv
+EXTRAS ?= tensorflow book test
+RUN = $(VENV)/bin/python
+# uv is taken from PATH, else fetched by pip into a folder of its own
+UV = $(firstword $(shell command -v uv) .venv-uv/bin/uv)
+export UV_PROJECT_ENVIRONMENT = $(VENV)
+export UV_PYTHON = $(PYTHON)
+
+help:  ## list the targets
+	@grep -E '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([^:]+):.*## (.*)/\1|\2/' | column -t -s '|'
+
+book: $(VENV)/installed  ## run the chapters that changed and build the site into _build/html
+	@$(RUN) book/build.py
+
+test: $(VENV)/installed  ## everything that CI checks
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m pytest
+	@$(RUN) book/build.py
+	@$(RUN) -m pytest tests/test_site.py
+
+notebooks: $(VENV)/installed  ## run the chapters that changed, without building the site
+	@$(RUN) book/build.py --notebooks-only
+
+serve: book  ## build the book and serve it on http://localhost:8000
+	@$(RUN) -m http.server 8000 --bind 127.0.0.1 --directory _build/html
+
+readme: book  ## write the README's results table and picture from the results store
+	@$(RUN) book/readme.py
+
+format: $(VENV)/installed  ## format code and notebooks, strip the notebooks' outputs
+	@$(RUN) -m ruff check --fix-only --quiet .
+	@$(RUN) -m ruff format .
+	@$(RUN) -m nbstripout --extra-keys "metadata.widgets metadata.colab metadata.accelerator" notebooks/*.ipynb
+
+lock: | $(UV)  ## resolve the newest versions into uv.lock
+	@$(UV) lock --upgrade
+
+test-jax:  ## the tests and the chapters with JAX as Keras' back-end
+	@KERAS_BACKEND=jax $(MAKE) --no-print-directory test-backend VENV=.venv-jax EXTRAS="jax book test"
+
+test-torch:  ## the tests and the chapters with Torch as Keras' back-end
+	@KERAS_BACKEND=torch $(MAKE) --no-print-directory test-backend VENV=.venv-torch EXTRAS="book test" EXTRA_PACKAGES=torch
+
+test-keras-3.13:  ## the tests and the chapters with Colab's Keras
+	@$(MAKE) --no-print-directory test-backend VENV=.venv-keras-3.13 EXTRA_PACKAGES="keras==3.13.*"
+
+test-backend: $(VENV)/installed
+	@$(RUN) -m pytest
+	@$(RUN) book/build.py --notebooks-only
+
+clean:  ## remove what was built and run; the environments stay
+	rm -rf _build _runs dist .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/installed: uv.lock pyproject.toml | $(UV)
+	@$(UV) sync --locked --quiet $(foreach extra,$(EXTRAS),--extra $(extra))
+	@$(if $(EXTRA_PACKAGES),$(UV) pip install --quiet --python $(VENV) $(foreach package,$(EXTRA_PACKAGES),"$(package)"))
+	@touch $@
+
+.venv-uv/bin/uv:
+	@$(PYTHON) -m venv .venv-uv
+	@.venv-uv/bin/pip install --quiet uv

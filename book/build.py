@@ -1,0 +1,247 @@
+"""Build the book: run the chapters that changed, then make the site from those very runs.
+
+``make book`` calls this. Each chapter is executed once, by nbmake, into ``_runs/<profile>``; an interrupted build
+continues with the chapter that it had reached. What is shown was run by this commit in this profile: a chapter's
+key covers its code, all of ``helpers/``, ``data/``, the lock file, the profile and the back-end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nbformat
+import yaml
+from chapter_progress import MARK
+from tqdm import tqdm
+
+from helpers import results, runtime, scorecard
+from helpers.validation import check_choice
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS_PER_CELL = {"quick": 300, "full": 1800}
+
+
+class Build:
+    """The paths and the environment of one profile and back-end."""
+
+    def __init__(self, root: Path, profile: str, backend: str):
+        self.root, self.profile, self.backend = root, profile, backend
+        self.home = root / "_runs" / (profile if backend == "tensorflow" else f"{profile}-{backend}")
+        self.store = self.home / "results"
+        self.environment = os.environ | {
+            "COURSE_PROFILE": profile,
+            "KERAS_BACKEND": backend,
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "PYTHONPATH": str(Path(__file__).parent),
+        }
+
+    def chapters(self) -> list[str]:
+        """Return the slugs of the chapters, in the order of the table of contents."""
+        parts = yaml.safe_load((self.root / "book" / "_toc.yml").read_text())["parts"]
+        files = [chapter["file"] for part in parts for chapter in part["chapters"]]
+        return [Path(file).name for file in files if file.startswith("notebooks/")]
+
+    def executed(self, chapter: str) -> Path:
+        return self.home / "notebooks" / f"{chapter}.ipynb"
+
+    def key(self, chapter: str) -> str:
+        """Return a digest of everything that can change the chapter's outputs. Its prose cannot."""
+        notebook = nbformat.read(self.root / "notebooks" / f"{chapter}.ipynb", 4)
+        code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+        digest = hashlib.sha256(json.dumps([code, self.profile, self.backend]).encode())
+        files = [path for folder in ("helpers", "data") for path in sorted((self.root / folder).rglob("*"))]
+        for path in [self.root / "uv.lock", *files]:
+            if path.is_file() and path.suffix not in (".pyc", ".md"):
+                digest.update(path.relative_to(self.root).as_posix().encode() + b"\0" + path.read_bytes())
+        return digest.hexdigest()
+
+    def stale(self) -> list[str]:
+        """Return the chapters that were not run yet as they are now."""
+        runs = results.load_runs(self.store)
+        return [
+            chapter
+            for chapter in self.chapters()
+            if runs.get(chapter, {}).get("key") != self.key(chapter) or not self.executed(chapter).exists()
+        ]
+
+
+class ChapterFailed(Exception):
+    """A cell raised an error; the message has three lines: the notebook, the cell, the error."""
+
+
+def run_chapter(build: Build, chapter: str, bar: tqdm) -> dict:
+    """Execute one chapter and move its notebook and results into place; return what its run took.
+
+    Raises
+    ------
+    ChapterFailed
+        What an earlier run made is still there.
+    """
+    key, work = build.key(chapter), build.home / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    notebook = Path(shutil.copy(build.root / "notebooks" / f"{chapter}.ipynb", work))
+    command = [sys.executable, "-m", "pytest", "-s", "-q", "-p", "chapter_progress", "-p", "no:cacheprovider"]
+    command += ["--nbmake", "--overwrite", f"--nbmake-timeout={SECONDS_PER_CELL[build.profile]}"]
+    command += ["-c", os.devnull, f"--rootdir={work}", str(notebook)]
+    environment = build.environment | {"COURSE_RESULTS": str(work / "results")}
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=work, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    cells = failure = None
+    with (build.home / f"{chapter}.log").open("w") as log:
+        for line in process.stdout:
+            event = json.loads(line[1:]) if line.startswith(MARK) else {}
+            cells, failure = event.get("cells", cells), event.get("failed", failure)
+            if "cells" in event:
+                bar.reset(cells)
+            elif "began" in event:
+                bar.update(event["began"] - bar.n)
+            elif not event:
+                log.write(line)
+    _, status, usage = os.wait4(process.pid, 0)
+    if failure or status:
+        raise ChapterFailed(three_lines(build, chapter, failure))
+    run = {
+        "chapter": chapter,
+        "key": key,
+        "profile": build.profile,
+        "backend": build.backend,
+        "seconds": round(time.perf_counter() - began, 1),
+        "cells": cells,
+        "peak_mebibytes": round(usage.ru_maxrss / 1024),  # of the largest process, which is the kernel
+        "device": _device(work / "results" / chapter),
+        "versions": runtime.versions(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    put_in_place(build, chapter, work, run)
+    return run
+
+
+def _device(folder: Path) -> str:
+    return results.load(folder.parent, folder.name)[0].about["device"]
+
+
+def put_in_place(build: Build, chapter: str, work: Path, run: dict) -> None:
+    """Replace the chapter's old run by the new one; ``run.json`` comes last and says that all is there."""
+    shutil.rmtree(build.store / chapter, ignore_errors=True)
+    build.store.mkdir(parents=True, exist_ok=True)
+    shutil.move(work / "results" / chapter, build.store / chapter)
+    build.executed(chapter).parent.mkdir(parents=True, exist_ok=True)
+    os.replace(work / f"{chapter}.ipynb", build.executed(chapter))
+    results.save_run(chapter, run, build.store)
+    shutil.rmtree(work)
+
+
+def three_lines(build: Build, chapter: str, failure: dict | None) -> str:
+    """Say where a chapter failed: the notebook, the cell, the error."""
+    log = (build.home / f"{chapter}.log").relative_to(build.root)
+    failure = failure or {"cell": None, "error": f"the run ended without a result; see {log}"}
+    first = (failure.get("source") or "").strip().split("\n")[0]
+    cell = f"{failure['cell']}: {first}" if failure["cell"] else "none: the kernel stopped (out of memory?)"
+    return f"notebook  notebooks/{chapter}.ipynb\ncell      {cell}\nerror     {failure['error']}"
+
+
+def run_chapters(build: Build) -> list[str]:
+    """Run every stale chapter, with progress; return their slugs."""
+    stale = build.stale()
+    for number, chapter in enumerate(stale, start=1):
+        known = results.load_runs(build.store).get(chapter, {}).get("seconds")
+        title = f"[{number}/{len(stale)}] {chapter}" + (f" (last time {known:.0f} s)" if known else "")
+        with tqdm(desc=title, unit="cell", bar_format="{desc}: {n_fmt}/{total_fmt} cells, {elapsed}") as bar:
+            run_chapter(build, chapter, bar)
+            bar.update(bar.total - bar.n)
+    return stale
+
+
+def fill_cache(build: Build) -> None:
+    """Hand the executed notebooks to Jupyter Book, which looks them up by their code cells."""
+    from jupyter_cache import get_cache
+
+    home = build.root / "_build" / ".jupyter_cache"
+    shutil.rmtree(home, ignore_errors=True)  # it cannot tell that helpers or the profile changed
+    cache = get_cache(home)
+    for chapter in build.chapters():
+        executed = nbformat.read(build.executed(chapter), 4)
+        for cell in executed.cells:
+            cell.metadata.pop("execution", None)  # nbmake's timing would be part of the key
+        path = home / f"{chapter}.ipynb"
+        nbformat.write(executed, path)
+        cache.cache_notebook_file(path, uri=build.root / "notebooks" / f"{chapter}.ipynb", check_validity=False)
+        path.unlink()
+
+
+def build_site(build: Build) -> None:
+    """Make the site in ``_build/html``; every warning of Sphinx is an error.
+
+    Raises
+    ------
+    SystemExit
+        With what Jupyter Book printed.
+    """
+    stamp = build.root / "_build" / "shown.json"
+    shown = {chapter: run["key"] + run["finished"] for chapter, run in results.load_runs(build.store).items()}
+    fresh = stamp.exists() and json.loads(stamp.read_text()) == shown
+    if not fresh:
+        stamp.unlink(missing_ok=True)
+        fill_cache(build)
+    command = [sys.executable, "-m", "jupyter_book", "build", ".", "--toc", "book/_toc.yml", "-W", "-n", "--keep-going"]
+    environment = build.environment | {"COURSE_RESULTS": str(build.store)}
+    outcome = subprocess.run(
+        command + ([] if fresh else ["--all"]),
+        cwd=build.root,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if outcome.returncode:
+        sys.exit(f"{outcome.stdout}\nThe site could not be built: see the warnings and errors above.")
+    stamp.write_text(json.dumps(shown))
+
+
+def report(build: Build) -> str:
+    """Return the scorecard of every chapter and what each run took, as text."""
+    lines = []
+    for chapter, run in results.load_runs(build.store).items():
+        rows = scorecard.table_rows(results.load(build.store, chapter))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines += ["", f"{chapter}: {run['seconds']:.0f} s, {run['cells']} cells, {run['peak_mebibytes']} MiB"]
+        lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--notebooks-only", action="store_true", help="run the chapters, but make no site")
+    only_run = parser.parse_args().notebooks_only
+    profile = check_choice(os.environ.get("COURSE_PROFILE") or "quick", runtime.PROFILES, "profile")
+    build = Build(ROOT, profile, os.environ.get("KERAS_BACKEND") or "tensorflow")
+    began = time.perf_counter()
+    try:
+        ran = run_chapters(build)
+    except ChapterFailed as failure:
+        sys.exit(str(failure))
+    except KeyboardInterrupt:
+        sys.exit("Interrupted: the chapters that were finished are kept, and the next build continues from there.")
+    if not only_run:
+        print("Building the site ...", flush=True)
+        build_site(build)
+    print(report(build))
+    print(f"\n{len(ran)} of {len(build.chapters())} chapters run, {time.perf_counter() - began:.0f} s in all")
+    if not only_run:
+        print(f"The book: {build.root / '_build' / 'html' / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main()
