@@ -34,7 +34,10 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-LOADING = "script[src], link[rel~=stylesheet][href], link[rel~=icon][href], link[rel~=preload][href], img[src], img[srcset], source, iframe, embed, object, video, audio"
+LOADING = (
+    "script[src], link[rel~=stylesheet][href], link[rel~=icon][href], link[rel~=preload][href], "
+    "img[src], img[srcset], source, iframe, embed, object, video, audio"
+)
 
 
 # ---- what the files say
@@ -146,7 +149,8 @@ def test_no_widget_shows_as_the_name_of_its_class(page):
 def test_a_page_says_what_it_is(page):
     description = soup(page).select_one("meta[name=description]")
     assert len(soup(page).select("article h1")) == 1
-    assert description is not None and 20 <= len(description["content"]) <= 160
+    assert description is not None
+    assert 20 <= len(description["content"]) <= 160
     assert soup(page).select_one("meta[property='og:title']")["content"] in soup(page).title.text
 
 

@@ -20,7 +20,7 @@ _STYLE = """\
 .fa-solid, .fa-brands, .fa-regular, .fas, .fab, .far { font-family: inherit; }
 .fa-solid::before, .fa-brands::before, .fa-regular::before, .fas::before, .fab::before, .far::before {
   content: ""; display: inline-block; height: 1em; vertical-align: -0.125em;
-  background: currentColor; -webkit-mask: var(--icon) center / contain no-repeat; mask: var(--icon) center / contain no-repeat;
+  background: currentColor; mask: var(--icon) center / contain no-repeat;
 }
 @media (forced-colors: active) { [class*="fa-"]::before { background: ButtonText; forced-color-adjust: none; } }
 """

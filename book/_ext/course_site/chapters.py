@@ -67,15 +67,14 @@ def status_html(runs: Mapping[str, Mapping], source: Path, root: str) -> str:
     """Return a table with a row for each chapter's execution, and the packages' versions below it."""
     rows = "".join(_status_row(slug, run, source, root) for slug, run in runs.items())
     total = sum(run["seconds"] for run in runs.values())
-    heads = ("Seconds", "Cells", "Memory (MiB)", "Profile", "Device", "Back-end", "Finished")
+    numbers, words = ("Seconds", "Cells", "Memory (MiB)"), ("Profile", "Device", "Back-end", "Finished")
+    heads = [f'<th scope="col" class="number">{head}</th>' for head in numbers]
+    heads += [f'<th scope="col">{head}</th>' for head in words]
     return (
         '<div class="pst-scrollable-table-container" tabindex="0" role="region" aria-label="Executions">'
-        '<table class="table course-status"><thead><tr><th scope="col">Chapter</th>'
-        + "".join(f'<th scope="col">{head}</th>' for head in heads)
-        + f"</tr></thead><tbody>{rows}</tbody>"
-        + f'<tfoot><tr><th scope="row">All chapters</th><td class="number">{total:.0f}</td>'
-        + f'<td colspan="{len(heads) - 1}"></td></tr></tfoot></table></div>\n'
-        + _versions_html(runs, source)
+        f'<table class="table course-status"><thead><tr><th scope="col">Chapter</th>{"".join(heads)}</tr></thead>'
+        f'<tbody>{rows}</tbody><tfoot><tr><th scope="row">All chapters</th><td class="number">{total:.0f}</td>'
+        f'<td colspan="{len(heads) - 1}"></td></tr></tfoot></table></div>\n' + _versions_html(runs)
     )
 
 
@@ -96,7 +95,7 @@ def _status_row(slug: str, run: Mapping, source: Path, root: str) -> str:
     )
 
 
-def _versions_html(runs: Mapping[str, Mapping], source: Path) -> str:
+def _versions_html(runs: Mapping[str, Mapping]) -> str:
     """Return the packages' versions: once where all chapters share them, else chapter by chapter."""
     groups: dict[tuple, list[str]] = {}
     for slug, run in runs.items():

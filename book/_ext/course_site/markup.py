@@ -76,14 +76,24 @@ def meta(title: str, summary: str, address: str, pagename: str) -> str:
 
 def loading(static: str, name: str) -> str:
     """Return the tags that load ``name.css`` and ``name.js`` on one page."""
-    return f'    <link rel="stylesheet" href="{static}/{name}.css" />\n    <script defer src="{static}/{name}.js"></script>\n'
+    style, script = f"{static}/{name}.css", f"{static}/{name}.js"
+    return f'    <link rel="stylesheet" href="{style}" />\n    <script defer src="{script}"></script>\n'
 
 
 def entry_page(title: str, target: str) -> str:
     """Return the page at the site's root, which leads on to the first one."""
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8" />\n<title>{escape(title)}</title>\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1" />\n'
-        f'<meta http-equiv="refresh" content="0; url={target}" />\n<link rel="canonical" href="{target}" />\n</head>\n'
-        f'<body>\n<main><h1>{escape(title)}</h1><p><a href="{target}">Go to the first page</a></p></main>\n</body>\n</html>\n'
-    )
+    title = escape(title)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8" />
+<title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1" />
+<meta http-equiv="refresh" content="0; url={target}" />
+<link rel="canonical" href="{target}" />
+</head>
+<body>
+<main><h1>{title}</h1><p><a href="{target}">Go to the first page</a></p></main>
+</body>
+</html>
+"""
