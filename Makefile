@@ -2,7 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help book test serve notebooks readme format lock clean test-jax test-torch test-keras-3.13
 
-PYTHON ?= $(firstword $(shell command -v python3.13 python3.12 python3.11 python3))
+# the newest Python of the supported ones that really starts: a shim of a version manager may not
+PYTHON ?= $(firstword $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c "" 2>/dev/null && command -v $$p; done))
 VENV ?= .venv
 EXTRAS ?= tensorflow book test
 RUN = $(VENV)/bin/python
@@ -36,7 +37,7 @@ readme: book  ## write the README's results table and picture from the results s
 format: $(VENV)/installed  ## format code and notebooks, strip the notebooks' outputs
 	@$(RUN) -m ruff check --fix-only --quiet .
 	@$(RUN) -m ruff format .
-	@$(RUN) -m nbstripout --extra-keys "metadata.widgets metadata.colab metadata.accelerator" notebooks/*.ipynb
+	@$(RUN) -m nbstripout --keep-id --extra-keys "metadata.widgets metadata.colab metadata.accelerator" notebooks/*.ipynb
 
 lock: | $(UV)  ## resolve the newest versions into uv.lock
 	@$(UV) lock --upgrade

@@ -23,7 +23,7 @@ import numpy as np
 from .results import Record, slug
 from .scorecard import MEASURES
 
-__all__ = ["chapter_title", "comparison_html", "comparison_markdown", "within_noise", "written"]
+__all__ = ["chapter_title", "comparison_html", "comparison_markdown", "counted", "within_noise", "written"]
 
 _RANKED_BY = ("knn", "linear_probe")
 _README = ("knn", "linear_probe", "kmeans_accuracy", "nmi", "p_value")
@@ -136,8 +136,8 @@ def written(record: Record, measure: str) -> str:
     if not record.measures.get(measure):
         return "–"
     if measure == "p_value":
-        return f"{max(record.measures[measure]):.2g}"
-    digits = 3 if abs(record.mean(measure)) < 10 else 1
+        return f"{max(record.measures[measure]):.3f}"
+    digits = 1 if measure == "effective_rank" else 3  # as in the chapters' scorecards
     spread = f" ± {record.spread(measure):.{digits}f}" if len(record.measures[measure]) > 1 else ""
     return f"{record.mean(measure):.{digits}f}{spread}"
 
@@ -151,6 +151,17 @@ def chapter_title(chapter: str) -> str:
     'Convolutional autoencoder'
     """
     return chapter.replace("-", " ").capitalize()
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it needs one.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _by_data(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -215,7 +226,7 @@ def _summary(records: Sequence[Record], groups: dict[str, list[Record]]) -> str:
     sets = [f"<strong>{escape(data)}</strong>" for data in groups]
     profile = f", computed in the profile {_joined(profiles)}" if profiles else ""
     return (
-        f"{_counted(len(records), 'row')} from {_counted(len(chapters), 'chapter')}, "
+        f"{counted(len(records), 'row')} from {counted(len(chapters), 'chapter')}, "
         f"on {_joined(sets)}{profile}. Only rows on the same data set are compared. "
         "A difference counts as noise when it is at most one pooled standard deviation over the seeds."
     )
@@ -323,10 +334,6 @@ def _name(row: Record, rows: Sequence[Record]) -> str:
 
 def _joined(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 # ---- the rank picture

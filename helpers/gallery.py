@@ -36,7 +36,7 @@ from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import cdist
 
 from . import plots, runtime
-from .comparison import chapter_title, written
+from .comparison import chapter_title, counted, written
 from .results import Record, slug
 from .scorecard import MEASURES
 
@@ -164,7 +164,7 @@ def still(records: Sequence[Record], methods: int = 4) -> bytes:
         for row, name in enumerate(scene.maps):
             _still_panel(axes[row, column], scene, record, name)
         axes[0, column].set_title(f"{textwrap.fill(record.method, 28)}\nkNN {written(record, 'knn')}", fontsize=11)
-    handles, names = axes[0, 0].get_legend_handles_labels()
+    handles, names = max((ax.get_legend_handles_labels() for ax in axes.flat), key=lambda found: len(found[0]))
     figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 10), frameon=False, markerscale=1.8)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=100)
@@ -198,7 +198,7 @@ class _Scene:
     @cached_property
     def maps(self) -> list[str]:
         """The maps of any row, the well-known ones first."""
-        return list(dict.fromkeys(name for record in self.records for name in _map_names(record)))
+        return sorted({name for record in self.records for name in _map_names(record)}, key=_map_order)
 
     @cached_property
     def placed(self) -> list[dict[str, np.ndarray]]:
@@ -260,10 +260,13 @@ def _map_names(record: Record) -> list[str]:
     """Return the names of the maps that can be drawn: one finite point for each image."""
     if not {"labels", "clusters", "thumbnails"} <= record.arrays.keys() or not len(record.arrays["labels"]):
         return []
-    names = sorted(record.maps, key=lambda name: (_MAPS.index(name) if name in _MAPS else len(_MAPS), name))
     shape = (len(record.arrays["labels"]), 2)
-    drawn = [name for name in names if name in record.arrays and record.arrays[name].shape == shape]
-    return [name for name in drawn if np.isfinite(record.arrays[name]).all()]
+    stored = [name for name in record.maps if name in record.arrays and record.arrays[name].shape == shape]
+    return sorted((name for name in stored if np.isfinite(record.arrays[name]).all()), key=_map_order)
+
+
+def _map_order(name: str) -> tuple[int, str]:
+    return (_MAPS.index(name) if name in _MAPS else len(_MAPS), name)
 
 
 def _centred(points: np.ndarray) -> np.ndarray:
@@ -453,10 +456,9 @@ def _chapter(chapter: str, scenes: Sequence[_Scene], bare: Sequence[Record], ass
 
 def _scene(scene: _Scene, assets: str) -> str:
     cards = "\n".join(_card(scene, record, assets) for record in scene.records)
-    count = f"{len(scene.labels):,} image{'' if len(scene.labels) == 1 else 's'}"
     return f"""<section class="gallery-scene" data-scene="{scene.name}" data-assets="{assets}">
 <h3>{escape(scene.data[:1].upper() + scene.data[1:])}</h3>
-<p>Each mark is one of {count}; colour and shape tell its class.</p>
+<p>Each mark is one of {counted(len(scene.labels), "image")}; colour and shape tell its class.</p>
 {_legend(scene)}
 <p class="gallery-open"><button type="button" class="gallery-explore" aria-expanded="false"
  aria-controls="{scene.name}-live" hidden>Explore interactively</button> <span role="status"></span></p>
@@ -471,10 +473,9 @@ def _legend(scene: _Scene) -> str:
     items = []
     for number, name in enumerate(scene.class_names):
         style = _style(number)
-        swatch = (
-            f'<svg aria-hidden="true" viewBox="-.6 -.6 1.2 1.2" style="--light:{style["light"]};--dark:{style["dark"]}">'
-            f'<path d="{style["path"]}"/></svg>'
-        )
+        colours = f"--light:{style['light']};--dark:{style['dark']}"
+        shape = f'<path d="{style["path"]}"/>'
+        swatch = f'<svg aria-hidden="true" viewBox="-.6 -.6 1.2 1.2" style="{colours}">{shape}</svg>'
         items.append(f"<li>{swatch}{escape(name)}</li>")
     return f'<ul class="gallery-legend" aria-label="Classes">{"".join(items)}</ul>'
 
@@ -486,13 +487,14 @@ def _card(scene: _Scene, record: Record, assets: str) -> str:
         f"{len(scene.labels):,} images marked by {len(scene.class_names)} classes."
     )
     size = f'width="{_SIDE * len(names)}" height="{_SIDE}" loading="lazy" decoding="async"'
+    picture = f"{assets}/{scene.name}/{slug(record.method)}"
     pictures = "".join(
-        f'<img class="only-{theme}" src="{assets}/{scene.name}/{slug(record.method)}-{theme}.svg" alt="{escape(alt)}" {size}>'
+        f'<img class="only-{theme}" src="{picture}-{theme}.svg" alt="{escape(alt)}" {size}>'
         for theme in ("light", "dark")
     )
     return f"""<article class="gallery-card gallery-{record.kind}">
 <h4>{escape(record.method)}</h4>
-<p class="gallery-kind">{_KINDS[record.kind]}, {record.dimensions:,} dimension{"" if record.dimensions == 1 else "s"}</p>
+<p class="gallery-kind">{_KINDS[record.kind]}, {counted(record.dimensions, "dimension")}</p>
 {pictures}
 <div class="gallery-qualities">{"".join(_under(name, record.maps[name]) for name in names)}</div>
 <dl class="gallery-scores">{_scores(record)}</dl>

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.metrics.cluster import contingency_matrix
 
 from .validation import check_images
 
@@ -17,6 +18,7 @@ __all__ = [
     "MARKERS",
     "PALETTE",
     "bars",
+    "counts",
     "image_rows",
     "images",
     "lines",
@@ -121,6 +123,20 @@ def bars(names: Sequence[str], values, x: str, y: str, ax=None):
     ax.bar_label(ax.bar(names, values, color=PALETTE[0]), fontsize=8)
     ax.set(xlabel=x, ylabel=y)
     ax.grid(axis="x", visible=False)
+    return ax
+
+
+def counts(labels, groups, ax=None, title: str = ""):
+    """Draw how many images of each class fall into each group, as a table of shaded counts."""
+    ax = ax or plt.subplots(figsize=(3.5, 3.3))[1]
+    table = contingency_matrix(labels, groups)
+    ax.imshow(table, cmap="Greys", aspect="equal")
+    for (row, column), count in np.ndenumerate(table):
+        if count:
+            shade = "white" if count > table.max() / 2 else "black"
+            ax.text(column, row, count, ha="center", va="center", fontsize=7, color=shade)
+    ax.set(title=title, xlabel="group", ylabel="class", xticks=range(table.shape[1]), yticks=range(table.shape[0]))
+    ax.grid(False)
     return ax
 
 

@@ -1,6 +1,6 @@
 """The results store: one JSON and one ``.npz`` for each chapter and method.
 
-The layout of the folder is ``<chapter>/<method>.json``, ``<chapter>/<method>.npz`` and, written by
+The layout of the folder is ``<chapter>/<data>-<method>.json``, the same with ``.npz`` and, written by
 `make book`, ``<chapter>/run.json`` about the execution of the whole chapter. Files are replaced
 atomically: a reader sees the old result or the new one, never half of one.
 
@@ -99,7 +99,7 @@ def save(record: Record, folder: Path | str | None = None) -> Path:
         If the folder cannot be written to; what it held is unchanged.
     """
     home = Path(folder or runtime.results_folder()) / slug(record.chapter)
-    path = home / f"{slug(record.method)}.json"
+    path = home / f"{slug(f'{record.data} {record.method}')}.json"
     described = {name: value for name, value in asdict(record).items() if name != "arrays"}
     _replace(path.with_suffix(".npz"), lambda stream: np.savez_compressed(stream, **record.arrays))
     _replace(path, lambda stream: stream.write(_to_json(described)))
@@ -129,7 +129,7 @@ def load(folder: Path | str | None = None, chapter: str | None = None) -> list[R
     home = Path(folder or runtime.results_folder())
     paths = sorted(home.glob(f"{slug(chapter) if chapter else '*'}/*.json"))
     records = [_load_record(path) for path in paths if path.name != "run.json"]
-    return sorted(records, key=lambda record: (record.chapter, record.about.get("row", 0), record.method))
+    return sorted(records, key=lambda record: (record.chapter, record.data, record.about.get("row", 0)))
 
 
 def load_runs(folder: Path | str | None = None) -> dict[str, dict]:

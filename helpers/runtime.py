@@ -68,7 +68,8 @@ class Runtime:
         found = versions()
         shown = [name for name in ("keras", self.backend, "numpy", "scikit-learn") if name in found]
         packages = " · ".join(f"{name} {found[name]}" for name in shown)
-        return f"profile {self.profile} · {self.device} · seed {self.seed} · Python {platform.python_version()} · {packages}"
+        here = f"profile {self.profile} · {self.device} · seed {self.seed} · Python {platform.python_version()}"
+        return f"{here} · {packages}"
 
 
 def start(seed: int = 0, profile: str | None = None) -> Runtime:

@@ -87,7 +87,8 @@ def permutation_test(features, labels, permutations: int = 999, seed: int = 0) -
     Examples
     --------
     >>> import numpy as np
-    >>> test = permutation_test(np.repeat([[0.0], [1.0]], 10, axis=0) + np.linspace(0, 0.1, 20)[:, None], np.repeat([0, 1], 10))
+    >>> features, labels = np.arange(20.0)[:, None], np.repeat([0, 1], 10)
+    >>> test = permutation_test(features, labels)
     >>> test.p_value
     0.001
     """
