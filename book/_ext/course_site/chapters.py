@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from html import escape
@@ -56,7 +57,8 @@ def _opening(notebook: Path) -> tuple[str, str]:
 
 
 def _plain(markdown: str) -> str:
-    return " ".join(markdown.replace("*", "").replace("`", "").replace("_", " ").split())
+    """Return a paragraph without emphasis, code marks and the addresses of links."""
+    return " ".join(re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown).replace("*", "").replace("`", "").split())
 
 
 def _spoken(slug: str) -> str:

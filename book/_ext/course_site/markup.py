@@ -30,6 +30,7 @@ def mend(page: str, template: str) -> str:
     superfluous = _SUPERFLUOUS if template == "search.html" else (*_SUPERFLUOUS, _SEARCH)
     for pattern in superfluous:
         page = re.sub(pattern, "", page, flags=re.DOTALL)
+    page = re.sub(r"<title>(.+?) &#8212; \1</title>", r"<title>\1</title>", page)  # the first page is named as the book
     # the title above the list of pages belongs to a landmark, too
     page = page.replace(
         '<div id="pst-primary-sidebar"', '<div id="pst-primary-sidebar" role="navigation" aria-label="Site"'
