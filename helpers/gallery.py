@@ -61,7 +61,7 @@ _BOKEH_MARKERS = {
     "v": ("inverted_triangle", 0.0),
     "<": ("triangle", math.pi / 2),
     ">": ("triangle", -math.pi / 2),
-    "D": ("diamond", 0.0),
+    "D": ("square", math.pi / 4),
     "P": ("plus", 0.0),
     "X": ("plus", math.pi / 4),
     "*": ("star", 0.0),
@@ -631,7 +631,7 @@ def _panel(source, number: int, scene: _Scene):
     drags = [models.BoxSelectTool(name="box"), models.LassoSelectTool(name="lasso"), models.PanTool(name="pan")]
     # the wheel alone scrolls the page: a map must not catch a reader who only passes over it
     wheel = models.WheelZoomTool(modifiers="ctrl")
-    hover = models.HoverTool(tooltips=_tooltip(scene), attachment="horizontal")
+    hover = models.HoverTool(tooltips=_tooltip(scene), attachment="horizontal", limit=3)
     panel = figure(
         tools=[*drags, wheel, models.TapTool(), hover],
         toolbar_location=None,
