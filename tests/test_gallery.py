@@ -253,9 +253,14 @@ def test_a_map_is_turned_to_lie_like_the_first_and_pca_only_mirrored(tmp_path):
     second.arrays["UMAP"] = (first.arrays["UMAP"] @ turn * 7 + 3).astype(np.float32)
     second.arrays["t-SNE"] = first.arrays["t-SNE"] * np.float32([1, -1])
     second.arrays["PCA"] = (first.arrays["PCA"] @ turn).astype(np.float32)
-    (scene,) = points([first, second], tmp_path).values()
-    one, other = ({name: words(text).reshape(-1, 2) for name, text in m["maps"].items()} for m in scene["methods"])
-    assert np.abs(one["UMAP"] - other["UMAP"]).max() < 30  # of 65,535
+    third = record("third")
+    third.arrays["PCA"] = first.arrays["PCA"] * np.float32([-1, 1])
+    (scene,) = points([first, second, third], tmp_path).values()
+    one, other, mirrored = (
+        {name: words(text).reshape(-1, 2) for name, text in method["maps"].items()} for method in scene["methods"]
+    )
+    assert np.abs(one["PCA"] - mirrored["PCA"]).max() < 30  # of 65,535
+    assert np.abs(one["UMAP"] - other["UMAP"]).max() < 30
     assert np.abs(one["t-SNE"] - other["t-SNE"]).max() < 30
     kept = np.corrcoef(second.arrays["PCA"].T, other["PCA"].T)[:2, 2:]
     assert np.abs(np.diag(kept)) == pytest.approx([1, 1], abs=1e-3)  # axis for axis, up to the sign
