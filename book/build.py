@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from helpers import results, runtime, scorecard
 from helpers.validation import check_choice
 
 ROOT = Path(__file__).resolve().parents[1]
+COLOUR = r"\x1b\[[0-9;]*m"  # of a terminal; IPython writes its errors in several
 SECONDS_PER_CELL = {"quick": 300, "full": 1800}
 
 
@@ -101,14 +103,14 @@ def run_chapter(build: Build, chapter: str, bar: tqdm) -> dict:
     cells = failure = None
     with (build.home / f"{chapter}.log").open("w") as log:
         for line in process.stdout:
-            event = json.loads(line[1:]) if line.startswith(MARK) else {}
+            printed, _, told = line.partition(MARK)  # pytest's own mark for a failure may stand before
+            event = json.loads(told) if told else {}
             cells, failure = event.get("cells", cells), event.get("failed", failure)
             if "cells" in event:
                 bar.reset(cells)
             elif "began" in event:
                 bar.update(event["began"] - bar.n)
-            elif not event:
-                log.write(line)
+            log.write(printed)
     _, status, usage = os.wait4(process.pid, 0)
     if failure or status:
         raise ChapterFailed(three_lines(build, chapter, failure))
@@ -149,7 +151,7 @@ def three_lines(build: Build, chapter: str, failure: dict | None) -> str:
     failure = failure or {"cell": None, "error": f"the run ended without a result; see {log}"}
     first = (failure.get("source") or "").strip().split("\n")[0]
     cell = f"{failure['cell']}: {first}" if failure["cell"] else "none: the kernel stopped (out of memory?)"
-    return f"notebook  notebooks/{chapter}.ipynb\ncell      {cell}\nerror     {failure['error']}"
+    return f"notebook  notebooks/{chapter}.ipynb\ncell      {cell}\nerror     {re.sub(COLOUR, '', failure['error'])}"
 
 
 def run_chapters(build: Build) -> list[str]:
@@ -170,6 +172,7 @@ def fill_cache(build: Build) -> None:
 
     home = build.root / "_build" / ".jupyter_cache"
     shutil.rmtree(home, ignore_errors=True)  # it cannot tell that helpers or the profile changed
+    home.mkdir(parents=True)
     cache = get_cache(home)
     for chapter in build.chapters():
         executed = nbformat.read(build.executed(chapter), 4)
@@ -195,7 +198,8 @@ def build_site(build: Build) -> None:
     if not fresh:
         stamp.unlink(missing_ok=True)
         fill_cache(build)
-    command = [sys.executable, "-m", "jupyter_book", "build", ".", "--toc", "book/_toc.yml", "-W", "-n", "--keep-going"]
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    command = [jupyter_book, "build", ".", "--toc", "book/_toc.yml", "-W", "-n", "--keep-going"]
     environment = build.environment | {"COURSE_RESULTS": str(build.store)}
     outcome = subprocess.run(
         command + ([] if fresh else ["--all"]),

@@ -28,8 +28,8 @@ __all__ = [
     "scores",
 ]
 
-# Tol's "muted" scheme with its palest colours darkened: apart for every kind of colour vision, on white and on black
-PALETTE = ("#332288", "#CC6677", "#117733", "#88CCEE", "#DDAA33", "#882255", "#44AA99", "#999933", "#AA4499", "#666666")
+# Tol's "muted" scheme, its pale colours darkened: apart for every kind of colour vision, and 3 : 1 on white paper
+PALETTE = ("#332288", "#CC6677", "#117733", "#3C93C2", "#B8860B", "#882255", "#2A8F80", "#7F7F1F", "#AA4499", "#666666")
 # the class is told twice, by colour and by shape
 MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "*")
 

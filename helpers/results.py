@@ -9,6 +9,7 @@ This module, and what reads the store, imports no Keras: the site is built in se
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import zipfile
@@ -165,7 +166,8 @@ def _load_json(path: Path) -> dict:
 def _load_record(path: Path) -> Record:
     described = _load_json(path)
     try:
-        with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
+        # read whole first: NumPy leaves a damaged file open
+        with np.load(io.BytesIO(path.with_suffix(".npz").read_bytes()), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         return Record(**described, arrays=arrays)
     except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:

@@ -321,7 +321,8 @@ def table_html(records: Sequence[results.Record]) -> str:
         f"{records[0].data}: {images['test']} test images scored, probes fitted on {images['train']} training images; "
         f"mean ± standard deviation over {seeds} seed{'s' if seeds > 1 else ''}; p is the largest over the seeds."
     )
+    label = f"Scorecard on {records[0].data}"  # a chapter may show several
     return (
-        f'<div class="scorecard" tabindex="0" role="region" aria-label="Scorecard"><table class="dataframe">'
+        f'<div class="scorecard" tabindex="0" role="region" aria-label="{html.escape(label)}"><table class="dataframe">'
         f"<caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )

@@ -81,8 +81,8 @@ def permutation_test(features, labels, permutations: int = 999, seed: int = 0) -
 
     References
     ----------
-    Mielke, Berry and Johnson (1976), https://doi.org/10.1080/03610927608827451 (of which this ratio is a
-    decreasing function); Phipson and Smyth (2010), https://doi.org/10.2202/1544-6115.1585 (the p-value).
+    Mielke, Berry and Johnson (1976), Multi-response permutation procedures for a priori classifications,
+    Communications in Statistics A5, 1409-1424 (of whose statistic this ratio is a decreasing function); Phipson and Smyth (2010), https://doi.org/10.2202/1544-6115.1585 (the p-value).
 
     Examples
     --------
@@ -143,7 +143,7 @@ def effective_rank(features) -> float:
 
     References
     ----------
-    Roy and Vetterli (2007), https://doi.org/10.5281/zenodo.40571
+    Roy and Vetterli (2007), The effective rank: a measure of effective dimensionality, EUSIPCO
 
     Examples
     --------

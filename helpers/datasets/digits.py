@@ -115,5 +115,5 @@ def _place(digits, originals, size, factor, turn, centre, batch: int = 2000) -> 
         cosine, sine = np.cos(turn[part])[:, None, None], np.sin(turn[part])[:, None, None]
         original = np.broadcast_to(originals[part, None, None], y.shape)
         place = np.stack([original, cosine * y + sine * x + 3.5, cosine * x - sine * y + 3.5])
-        canvas[part] = ndimage.map_coordinates(digits, place, order=1, mode="constant", cval=0.0)
+        canvas[part] = ndimage.map_coordinates(digits, place, order=1, mode="grid-constant", cval=0.0)
     return canvas

@@ -1,0 +1,101 @@
+"""`book/build.py` on a small course of its own: what runs again, what is kept, what a failure says."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+SAVE = """
+from helpers import datasets, runtime
+from helpers.scorecard import Scorecard
+train, _, test = datasets.load("digits").split()
+card = Scorecard({chapter!r}, train, test, runtime.start(), permutations=9)
+card.add("raw pixels", lambda seed: (train.images.reshape(len(train), -1), test.images.reshape(len(test), -1)))
+from helpers import results
+[results.save(record) for record in card.records]
+"""
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """Two chapters, the real helpers, the real build."""
+    root = tmp_path_factory.mktemp("course")
+    shutil.copytree(ROOT / "helpers", root / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "book").mkdir()
+    for name in ("build.py", "chapter_progress.py"):
+        shutil.copy(ROOT / "book" / name, root / "book")
+    (root / "uv.lock").write_text("")
+    chapters = [{"file": "book/page"}, {"file": "notebooks/first"}, {"file": "notebooks/second"}]
+    (root / "book" / "_toc.yml").write_text(yaml.safe_dump({"parts": [{"chapters": chapters}]}))
+    for chapter in ("first", "second"):
+        write(root, chapter, SAVE.format(chapter=chapter))
+    return root
+
+
+def write(root, chapter, *cells):
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
+    notebook.cells = [nbformat.v4.new_code_cell(cell, id=f"cell-{place}") for place, cell in enumerate(cells)]
+    (root / "notebooks").mkdir(exist_ok=True)
+    nbformat.write(notebook, root / "notebooks" / f"{chapter}.ipynb")
+
+
+def build(root, **environment):
+    command = [sys.executable, "book/build.py", "--notebooks-only"]
+    environment = os.environ | {"PYTHONPATH": str(root), "COURSE_PROFILE": "quick"} | environment
+    return subprocess.run(command, cwd=root, env=environment, text=True, capture_output=True, timeout=600)
+
+
+def finished(root, profile="quick"):
+    store = root / "_runs" / profile / "results"
+    return {path.parent.name: json.loads(path.read_text())["finished"] for path in store.glob("*/run.json")}
+
+
+@pytest.mark.timeout(900)
+def test_a_course_is_run_once_and_again_only_where_it_changed(course):
+    # one test, because each step starts from where the last one ended, and each run starts a kernel
+    first = build(course)
+    assert first.returncode == 0, first.stderr
+    assert "2 of 2 chapters run" in first.stdout
+    assert "raw pixels" in first.stdout
+    before = finished(course)
+
+    again = build(course)
+    assert "0 of 2 chapters run" in again.stdout
+
+    write(course, "second", SAVE.format(chapter="second"), "print('changed')", "undefined_name")
+    failed = build(course)
+    assert failed.returncode == 1
+    assert failed.stderr.strip().splitlines()[-3:] == [
+        "notebook  notebooks/second.ipynb",
+        "cell      cell-2: undefined_name",
+        "error     NameError: name 'undefined_name' is not defined",
+    ]
+    assert finished(course) == before  # what was made before is still there
+
+    write(course, "second", SAVE.format(chapter="second"), "import os", "os._exit(9)")
+    died = build(course)
+    assert died.returncode == 1
+    assert "the kernel stopped (out of memory?)" in died.stderr
+
+    write(course, "second", SAVE.format(chapter="second"), "print('mended')")
+    mended = build(course)
+    assert "1 of 2 chapters run" in mended.stdout
+    after = finished(course)
+    assert after["first"] == before["first"]
+
+    helper = course / "helpers" / "probing.py"
+    helper.write_text(helper.read_text() + "\n# a change\n")
+    assert "2 of 2 chapters run" in build(course).stdout
+
+
+def test_an_unknown_profile_suggests_the_nearest(course):
+    outcome = build(course, COURSE_PROFILE="quik")
+    assert outcome.returncode
+    assert "did you mean 'quick'" in outcome.stderr

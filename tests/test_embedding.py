@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from helpers import embedding
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits().data[:300] / 16
+
+
+def ranks(points):
+    distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    np.fill_diagonal(distances, -1)
+    return np.argsort(np.argsort(distances, axis=1, kind="stable"), axis=1)  # 0 is the point itself
+
+
+def trustworthiness_by_brute_force(features, coordinates, k):
+    n, before, after = len(features), ranks(features), ranks(coordinates)
+    penalty = sum(before[i, j] - k for i in range(n) for j in range(n) if 1 <= after[i, j] <= k < before[i, j])
+    return 1 - 2 * penalty / (n * k * (2 * n - 3 * k - 1))
+
+
+def test_quality_follows_its_definition():
+    random = np.random.default_rng(0)
+    features, coordinates = random.normal(size=(40, 5)), random.normal(size=(40, 2))
+    quality = embedding.quality(features, coordinates, k=6)
+    before, after = ranks(features), ranks(coordinates)
+    kept = np.mean([((before[i] <= 6) & (after[i] <= 6)).sum() - 1 for i in range(40)]) / 6
+    assert quality["trustworthiness"] == pytest.approx(trustworthiness_by_brute_force(features, coordinates, 6))
+    assert quality["continuity"] == pytest.approx(trustworthiness_by_brute_force(coordinates, features, 6))
+    assert quality["neighbours_kept"] == pytest.approx(kept)
+
+
+def test_a_map_that_is_the_features_is_perfect():
+    points = np.random.default_rng(0).normal(size=(50, 2))
+    assert embedding.quality(points, points) == {"trustworthiness": 1, "continuity": 1, "neighbours_kept": 1}
+
+
+def test_pca_keeps_the_directions_of_most_variance(digits):
+    centred = digits - digits.mean(axis=0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    ours, theirs = embedding.embed(digits, "PCA"), centred @ directions[:2].T
+    np.testing.assert_allclose(np.abs(ours), np.abs(theirs), atol=1e-4)
+
+
+@pytest.mark.parametrize("method", embedding.METHODS)
+def test_a_map_repeats_with_the_seed(digits, method):
+    first, again = (embedding.embed(digits, method, seed=1) for _ in range(2))
+    assert first.shape == (300, 2)
+    assert np.array_equal(first, again)
+
+
+def test_neighbour_maps_keep_more_neighbours_than_pca(digits):
+    maps = embedding.maps(digits)
+    assert list(maps) == ["PCA", "t-SNE", "UMAP"]
+    for method in ("t-SNE", "UMAP"):
+        assert maps[method].trustworthiness > 0.95 > maps["PCA"].trustworthiness
+
+
+def test_too_few_rows_are_refused():
+    for method, n in {"PCA": 2, "t-SNE": 30, "UMAP": 15}.items():
+        with pytest.raises(ValueError, match=f"with {n} rows"):
+            embedding.embed(np.random.default_rng(0).normal(size=(n, 4)), method)
+
+
+def test_a_single_column_is_refused():
+    with pytest.raises(ValueError, match="one column"):
+        embedding.embed(np.zeros((50, 1)), "PCA")
+
+
+def test_an_unknown_map_suggests_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 't-SNE'"):
+        embedding.embed(np.eye(50), "TSNE")
+
+
+def test_a_map_of_other_images_is_refused():
+    with pytest.raises(ValueError, match="50 rows and `coordinates` 40"):
+        embedding.quality(np.zeros((50, 3)), np.zeros((40, 2)))

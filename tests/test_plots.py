@@ -1,0 +1,115 @@
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from helpers import embedding, plots, separability
+from helpers.results import Record
+
+mpl.use("agg")
+
+
+@pytest.fixture(autouse=True)
+def _course_style():
+    with plt.style.context("helpers.course"):
+        yield
+    plt.close("all")
+
+
+def contrast(one, other):
+    """Contrast ratio of two colours, as WCAG 2 defines it."""
+
+    def luminance(colour):
+        channels = np.array(mpl.colors.to_rgb(colour))
+        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        return linear @ [0.2126, 0.7152, 0.0722]
+
+    bright, dark = sorted([luminance(one), luminance(other)], reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def test_ten_classes_differ_in_colour_and_in_shape():
+    assert len(set(plots.PALETTE)) == len(set(plots.MARKERS)) == 10
+
+
+def test_every_colour_stands_out_from_the_paper():
+    # the contrast that WCAG 2.2 asks of graphics
+    assert min(contrast(colour, "white") for colour in plots.PALETTE) >= 3
+
+
+def test_the_style_has_the_same_palette():
+    plt.style.use("helpers.course")
+    style = [f"#{colour.lstrip('#')}" for colour in mpl.rcParams["axes.prop_cycle"].by_key()["color"]]
+    assert tuple(style) == plots.PALETTE
+
+
+def test_images_draws_every_image_in_reading_order():
+    images = np.arange(1, 7)[:, None, None, None] / 6 * np.ones((6, 4, 4, 1))
+    sheet = np.asarray(plots.images(images, columns=3).get_images()[0].get_array())
+    order = [value for value in dict.fromkeys(sheet[sheet < 1].tolist())]
+    np.testing.assert_allclose(order, np.arange(1, 6) / 6, rtol=1e-6)
+
+
+def test_images_outside_the_range_are_clipped():
+    sheet = plots.images(np.full((1, 4, 4, 1), 7.0)).get_images()[0].get_array()
+    assert sheet.max() == 1
+
+
+def test_image_rows_are_named():
+    ax = plots.image_rows({"one": np.zeros((3, 4, 4, 1)), "two": np.ones((3, 4, 4, 1))})
+    assert [text.get_text() for text in ax.texts] == ["one", "two"]
+
+
+def test_image_rows_of_different_lengths_are_refused():
+    with pytest.raises(ValueError, match="rows of one length"):
+        plots.image_rows({"one": np.zeros((3, 4, 4, 1)), "two": np.ones((2, 4, 4, 1))})
+
+
+def test_lines_draw_the_spread():
+    ax = plots.lines({"a": ([1, 2], [3, 4], [0.5, 0.5]), "b": ([1, 2], [5, 6])}, "x", "y")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+    assert ax.collections[0].get_paths()[0].get_extents().bounds == pytest.approx((1, 2.5, 1, 2))
+
+
+def test_a_map_draws_each_class_once_with_its_images():
+    coordinates, labels = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 3
+    ax = plots.scatter_map(coordinates, labels, ("a", "b", "c"))
+    for number, marks in enumerate(ax.collections):
+        assert np.array_equal(marks.get_offsets(), coordinates[labels == number])
+
+
+def test_under_each_map_stands_its_trustworthiness():
+    maps = {"PCA": embedding.Map(np.zeros((4, 2)), 0.81, 0.72, 0.33)}
+    (ax,) = plots.maps(maps, [0, 1, 0, 1], ("a", "b"))
+    for value in ("trustworthiness 0.81", "continuity 0.72", "neighbours kept 0.33"):
+        assert value in ax.get_xlabel()
+
+
+def test_the_null_distribution_shows_the_statistic():
+    test = separability.PermutationTest(1.3, 0.02, np.linspace(0.9, 1.1, 50))
+    ax = plots.null_distribution(test)
+    assert ax.lines[0].get_xdata() == [1.3, 1.3]
+    assert "p = 0.020" in ax.get_title(loc="left")
+
+
+def test_scores_draw_means_and_spreads():
+    row = Record("c", "m", "method", "d", 2, [0, 1], {"knn": [0.4, 0.6]})
+    ax = plots.scores([row], {"knn": "kNN"})
+    assert ax.containers[0][0].get_xdata() == pytest.approx([0.5])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["m"]
+
+
+def test_counts_are_those_of_the_contingency_table():
+    ax = plots.counts([0, 0, 1, 1, 1], [1, 1, 0, 0, 1])
+    assert [text.get_text() for text in ax.texts] == ["2", "2", "1"]
+
+
+def test_bars_carry_their_values():
+    ax = plots.bars(["a", "b"], [3, 40], "x", "y")
+    assert [text.get_text() for text in ax.texts] == ["3", "40"]
+
+
+def test_no_function_shows_a_figure(monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: pytest.fail("a plot function called plt.show()"))
+    plots.images(np.zeros((2, 4, 4, 1)))
+    plots.lines({"a": ([1], [1])}, "x", "y")

@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+
+from helpers import results
+from helpers.results import Record
+
+
+@pytest.fixture
+def record():
+    arrays = {
+        "labels": np.array([0, 1]),
+        "clusters": np.array([1, 1]),
+        "thumbnails": np.zeros((2, 4, 4, 1), np.uint8),
+        "PCA": np.ones((2, 2), np.float32),
+    }
+    return Record(
+        "my-chapter",
+        "autoencoder, 32",
+        "method",
+        "digits",
+        32,
+        [0, 1],
+        {"knn": [0.5, 0.7]},
+        maps={"PCA": {"trustworthiness": 0.9}},
+        about={"row": 3},
+        class_names=["a", "b"],
+        arrays=arrays,
+    )
+
+
+def test_a_record_comes_back_as_it_was(record, tmp_path):
+    results.save(record, tmp_path)
+    (found,) = results.load(tmp_path)
+    assert found == record
+    for name, array in record.arrays.items():
+        assert found.arrays[name].dtype == array.dtype
+        assert np.array_equal(found.arrays[name], array)
+
+
+def test_mean_and_spread_are_over_seeds(record):
+    assert record.mean("knn") == pytest.approx(0.6)
+    assert record.spread("knn") == pytest.approx(np.std([0.5, 0.7], ddof=1))
+
+
+def test_the_same_row_of_two_data_sets_stands_twice(record, tmp_path):
+    results.save(record, tmp_path)
+    results.save(Record(**vars(record) | {"data": "shifted-digits"}), tmp_path)
+    assert [found.data for found in results.load(tmp_path)] == ["digits", "shifted-digits"]
+
+
+def test_rows_come_in_the_order_of_the_scorecard(record, tmp_path):
+    for row, method in ((2, "a"), (0, "c"), (1, "b")):
+        results.save(Record(**vars(record) | {"method": method, "about": {"row": row}}), tmp_path)
+    assert [found.method for found in results.load(tmp_path)] == ["c", "b", "a"]
+
+
+def test_an_empty_store_has_no_records(tmp_path):
+    assert results.load(tmp_path / "nowhere") == []
+    assert results.load_runs(tmp_path / "nowhere") == {}
+
+
+def test_a_run_stands_beside_the_records(record, tmp_path):
+    results.save(record, tmp_path)
+    results.save_run("my-chapter", {"seconds": 1.5}, tmp_path)
+    assert results.load_runs(tmp_path) == {"my-chapter": {"seconds": 1.5}}
+    assert len(results.load(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("ending", [".json", ".npz"])
+@pytest.mark.parametrize("keep", [0, 40])
+def test_a_file_cut_short_is_named(record, tmp_path, ending, keep):
+    path = results.save(record, tmp_path).with_suffix(ending)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"digits-autoencoder-32.*damaged.*delete"):
+        results.load(tmp_path)
+
+
+def test_a_missing_archive_is_named(record, tmp_path):
+    results.save(record, tmp_path).with_suffix(".npz").unlink()
+    with pytest.raises(ValueError, match="damaged or incomplete"):
+        results.load(tmp_path)
+
+
+def test_an_archive_with_pickled_objects_is_refused(record, tmp_path):
+    path = results.save(record, tmp_path)
+    np.savez(path.with_suffix(".npz"), labels=np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="damaged or incomplete"):
+        results.load(tmp_path)
+
+
+def test_a_result_that_cannot_be_written_leaves_the_old_one(record, tmp_path):
+    path = results.save(record, tmp_path)
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        results.save(Record(**vars(record) | {"measures": {"knn": [float("nan")]}}), tmp_path)
+    with pytest.raises(TypeError):
+        results.save(Record(**vars(record) | {"about": {"row": object()}}), tmp_path)
+    assert json.loads(path.read_text()) == json.loads(before[path.name])
+    assert sorted(file.name for file in path.parent.iterdir()) == sorted(before)
+
+
+def test_an_unwritable_folder_says_what_to_set(record, tmp_path):
+    occupied = tmp_path / "results"
+    occupied.write_text("a file where the folder should be")
+    with pytest.raises(OSError, match="cannot be written to .*set COURSE_RESULTS"):
+        results.save(record, occupied)
+    assert occupied.read_text() == "a file where the folder should be"

@@ -1,0 +1,66 @@
+import keras
+import numpy as np
+import pytest
+
+from helpers import runtime
+
+
+def test_start_prints_one_line_about_what_runs(capsys, monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", "quick")
+    run = runtime.start(seed=4)
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1
+    for part in ("profile quick", "seed 4", f"keras {keras.__version__}", f"numpy {np.__version__}", run.device):
+        assert part in printed
+    assert run.backend == keras.backend.backend()
+
+
+def test_start_seeds_every_generator():
+    def draws():
+        runtime.start(seed=1)
+        return np.random.random(), keras.ops.convert_to_numpy(keras.random.normal((3,))).tolist()
+
+    assert draws() == draws()
+
+
+def test_an_argument_beats_the_environment(monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", "quick")
+    assert runtime.start(profile="full").profile == "full"
+
+
+def test_without_a_gpu_the_profile_is_quick(monkeypatch):
+    monkeypatch.delenv("COURSE_PROFILE", raising=False)
+    monkeypatch.setattr(runtime, "device", lambda: "CPU, 2 cores")
+    assert runtime.start().profile == "quick"
+    monkeypatch.setattr(runtime, "device", lambda: "GPU, NVIDIA T4")
+    assert runtime.start().profile == "full"
+
+
+def test_an_unknown_profile_suggests_the_nearest(monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", "quik")
+    with pytest.raises(ValueError, match="did you mean 'quick'"):
+        runtime.start()
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(ValueError, match="0 or more"):
+        runtime.start(seed=-1)
+
+
+def test_pick_takes_the_value_of_the_profile():
+    run = runtime.Runtime("full", 0, "tensorflow", "CPU, 2 cores")
+    assert run.pick(quick=1, full=2) == 2
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "kept"
+    runtime.replace_file(path, lambda stream: stream.write(b"old"))
+
+    def fail(stream):
+        stream.write(b"half of the new")
+        raise RuntimeError("the power went")
+
+    with pytest.raises(RuntimeError, match="power"):
+        runtime.replace_file(path, fail)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

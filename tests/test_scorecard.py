@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+from bs4 import BeautifulSoup
+
+from helpers import backbones, datasets, results, scorecard, separability
+from helpers.runtime import Runtime
+from helpers.scorecard import MEASURES, Scorecard, score
+
+RUN = Runtime("quick", 0, "tensorflow", "CPU, 2 cores")
+
+
+@pytest.fixture(scope="module")
+def parts():
+    train, _, test = datasets.load("digits").split()
+    return train, test
+
+
+@pytest.fixture
+def card(parts):
+    return Scorecard("my-chapter", *parts, RUN, seeds=(0, 1), permutations=19)
+
+
+def pixels(part):
+    return part.images.reshape(len(part), -1)
+
+
+def test_score_has_every_measure_within_its_range(parts):
+    train, test = parts
+    found = score(pixels(test), test.labels, pixels(train), train.labels, permutations=19)
+    assert list(found) == list(MEASURES)
+    for name, value in found.items():
+        assert MEASURES[name].low <= value <= MEASURES[name].high
+
+
+def test_score_of_random_features_is_at_chance(parts):
+    train, test = parts
+    random = np.random.default_rng(0)
+    noise = random.normal(size=(len(test), 20)), random.normal(size=(len(train), 20))
+    found = score(noise[0], test.labels, noise[1], train.labels)
+    assert found["knn"] < 0.16
+    assert found["linear_probe"] < 0.16
+    assert abs(found["ari"]) < 0.02
+    assert abs(found["goodness"] - 1) < 0.02
+    assert found["p_value"] > 0.01
+
+
+def test_score_of_perfect_features_is_perfect(parts):
+    train, test = parts
+    random = np.random.default_rng(0)
+    onehot = [np.eye(10)[part.labels] + random.normal(0, 1e-3, (len(part), 10)) for part in (test, train)]
+    found = score(onehot[0], test.labels, onehot[1], train.labels, permutations=19)
+    for name in ("knn", "linear_probe", "kmeans_accuracy", "nmi", "ari"):
+        assert found[name] == pytest.approx(1)
+    assert found["silhouette"] > 0.99
+    assert found["p_value"] == 1 / 20
+
+
+def test_score_refuses_nan_and_lengths_that_differ(parts):
+    train, test = parts
+    with pytest.raises(ValueError, match="NaN"):
+        score(pixels(test) * np.nan, test.labels, pixels(train), train.labels)
+    with pytest.raises(ValueError, match="one label belongs to each row"):
+        score(pixels(test), test.labels[:-1], pixels(train), train.labels)
+    with pytest.raises(ValueError, match="1 class"):
+        score(pixels(test), test.labels * 0, pixels(train), train.labels)
+
+
+def test_the_baselines_stand_in_every_card(card, parts):
+    card.add_baselines(16, untrained=lambda seed: backbones.small_encoder(parts[0].shape, 24, seed))
+    assert [(row.method, row.dimensions, row.kind) for row in card.records] == [
+        ("raw pixels", 64, "baseline"),
+        ("PCA, 16", 16, "baseline"),
+        ("untrained network", 24, "baseline"),
+    ]
+    assert card.records[0].spread("knn") == 0  # nothing is drawn
+    assert card.records[2].spread("knn") > 0
+    assert card.records[2].about["parameters"] == backbones.small_encoder(parts[0].shape, 24).count_params()
+
+
+def test_each_seed_is_scored_on_its_own(card, parts):
+    train, test = parts
+    columns = {0: slice(0, 32), 1: slice(32, 64)}
+    row = card.add("halves", lambda seed: (pixels(train)[:, columns[seed]], pixels(test)[:, columns[seed]]))
+    expected = score(pixels(test)[:, 32:], test.labels, pixels(train)[:, 32:], train.labels, 1, 19)
+    assert {name: values[1] for name, values in row.measures.items()} == expected
+
+
+def test_a_row_of_the_same_name_is_replaced_in_its_place(card, parts):
+    train, test = parts
+    for name in ("first", "second", "first"):
+        card.add(name, lambda seed: (pixels(train), pixels(test)))
+    assert [row.method for row in card.records] == ["first", "second"]
+    assert [row.about["row"] for row in card.records] == [0, 1]
+
+
+def test_only_independent_images_are_tested():
+    views = datasets.load("shifted-digits", views=2)
+    train, _, test = views.split()
+    assert len(Scorecard("my-chapter", train, test, RUN).test) == len(test) / 2
+
+
+def test_a_saved_card_comes_back_with_maps_and_images(card, parts, tmp_path):
+    train, test = parts
+    card.add("raw pixels", lambda seed: (pixels(train), pixels(test)), "baseline")
+    card.save(tmp_path)
+    (row,) = results.load(tmp_path)
+    assert row.measures == card.records[0].measures
+    assert set(row.maps) == {"PCA", "t-SNE", "UMAP"}
+    for name in row.maps:
+        assert row.arrays[name].shape == (len(test), 2)
+    assert np.array_equal(row.arrays["labels"], test.labels)
+    assert np.array_equal(row.arrays["thumbnails"], np.round(test.images * 255))
+    # the clusters carry the names of the classes they match
+    assert np.mean(row.arrays["clusters"] == test.labels) == pytest.approx(row.measures["kmeans_accuracy"][0])
+    assert row.about["versions"]["numpy"] == np.__version__
+
+
+def test_the_table_shows_means_spreads_and_the_largest_p(card, parts):
+    train, test = parts
+    row = card.add("raw <pixels>", lambda seed: (pixels(train), pixels(test)))
+    table = BeautifulSoup(card._repr_html_(), "html.parser")
+    cells = [cell.text for cell in table.select("tbody tr > *")]
+    assert cells[0] == "raw <pixels>"
+    assert cells[1] == "64"
+    assert cells[2] == f"{np.mean(row.measures['knn']):.3f} ± {np.std(row.measures['knn'], ddof=1):.3f}"
+    titles = [cell.text for cell in table.select("thead th")]
+    assert cells[titles.index("p")] == f"{max(row.measures['p_value']):.3f}"
+    assert f"{len(test)} test images" in table.caption.text
+
+
+def test_an_empty_table_says_what_is_missing(card):
+    with pytest.raises(ValueError, match="no rows yet"):
+        card._repr_html_()
+
+
+def test_a_card_without_seeds_is_refused(parts):
+    with pytest.raises(ValueError, match="one seed or more"):
+        Scorecard("my-chapter", *parts, RUN, seeds=())
+
+
+def test_an_unknown_kind_of_row_suggests_the_nearest(card):
+    with pytest.raises(ValueError, match="did you mean 'baseline'"):
+        card.add("x", lambda seed: None, kind="baselin")
+
+
+def test_maps_of_an_unknown_row_suggest_the_nearest(card, parts):
+    train, test = parts
+    card.add("raw pixels", lambda seed: (pixels(train), pixels(test)))
+    with pytest.raises(ValueError, match="did you mean 'raw pixels'"):
+        card.maps("raw pixel")
+
+
+def test_the_measures_say_what_they_are():
+    assert separability.goodness.__doc__
+    for measure in scorecard.MEASURES.values():
+        assert measure.explanation.endswith(".")
+        assert measure.low < measure.high
