@@ -32,9 +32,9 @@ def small_encoder(shape: tuple[int, int, int], dimensions: int = 128, seed: int 
     return keras.Sequential(
         [
             layers.Input(shape),  # (28, 28, 1)
-            layers.Conv2D(16, 3, strides=2, padding="same", activation="relu"),  # (14, 14, 16)
-            layers.Conv2D(32, 3, strides=2, padding="same", activation="relu"),  # (7, 7, 32)
-            layers.Flatten(),  # (1568,)
+            layers.Conv2D(8, 3, strides=2, padding="same", activation="relu"),  # (14, 14, 8)
+            layers.Conv2D(16, 3, strides=2, padding="same", activation="relu"),  # (7, 7, 16)
+            layers.Flatten(),  # (784,)
             layers.Dense(dimensions),  # (dimensions,)
         ],
         name="small_encoder",

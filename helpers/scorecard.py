@@ -15,6 +15,7 @@ from sklearn.decomposition import PCA
 from tqdm import tqdm
 
 from . import clustering, embedding, probing, results, separability
+from .datasets import ImageSet
 from .runtime import Runtime, versions
 from .validation import check_choice, check_features, check_labels
 
@@ -119,6 +120,8 @@ class Scorecard:
         Every row is scored once per seed.
     permutations : int
         Shuffles of the labels behind each p-value.
+    points : int
+        Test images on each map; drawing takes longer than scoring.
 
     Examples
     --------
@@ -129,11 +132,21 @@ class Scorecard:
         card
     """
 
-    def __init__(self, chapter, train, test, run: Runtime, seeds: Sequence[int] = (0,), permutations: int = 999):
+    def __init__(
+        self,
+        chapter: str,
+        train: ImageSet,
+        test: ImageSet,
+        run: Runtime,
+        seeds: Sequence[int] = (0,),
+        permutations: int = 999,
+        points: int = 400,
+    ):
         if not seeds:
             raise ValueError("`seeds` is empty: give one seed or more.")
         self.chapter, self.train, self.test = chapter, train, test.one_per_group()
-        self.run, self.seeds, self.permutations = run, [int(seed) for seed in seeds], permutations
+        self.run, self.seeds = run, [int(seed) for seed in seeds]
+        self.permutations, self.points = permutations, points
         self._rows: dict[str, results.Record] = {}
         self._features: dict[str, np.ndarray] = {}
         self._maps: dict[str, dict[str, embedding.Map]] = {}
@@ -146,6 +159,7 @@ class Scorecard:
         model=None,
         seconds: Sequence[float] = (),
         weights: str = "none",
+        seeds: Sequence[int] | None = None,
     ) -> results.Record:
         """Score a method over all seeds and add its row; a row of the same name is replaced.
 
@@ -162,17 +176,19 @@ class Scorecard:
             What each training took.
         weights : str
             Where pretrained weights came from.
+        seeds : sequence of int, optional
+            Fewer seeds than the card's, for a row that is a demonstration.
 
         Returns
         -------
         Record
         """
         check_choice(kind, results.KINDS, "kind of row")
-        scores = []
-        for seed in tqdm(self.seeds, desc=method, unit="seed", leave=False):
+        seeds, scores = self.seeds if seeds is None else [int(seed) for seed in seeds], []
+        for seed in tqdm(seeds, desc=method, unit="seed", leave=False):
             of_train, of_test = features(seed)
             scores.append(score(of_test, self.test.labels, of_train, self.train.labels, seed, self.permutations))
-            if seed == self.seeds[0]:
+            if seed == seeds[0]:
                 self._features[method] = check_features(of_test)
                 self._maps.pop(method, None)
         row = self._rows[method].about["row"] if method in self._rows else len(self._rows)
@@ -182,7 +198,7 @@ class Scorecard:
             kind,
             self.test.name,
             self._features[method].shape[1],
-            self.seeds,
+            seeds,
             {name: [values[name] for values in scores] for name in MEASURES},
             about={
                 "row": row,
@@ -231,15 +247,20 @@ class Scorecard:
         return tuple(forward(model, part.images).reshape(len(part), -1) for part in (self.train, self.test))
 
     @property
+    def drawn(self):
+        """The test images that stand on the maps: the first `points` of them."""
+        return self.test[: self.points]
+
+    @property
     def records(self) -> list[results.Record]:
         """The rows in the order in which they were added."""
         return list(self._rows.values())
 
     def maps(self, method: str) -> dict[str, embedding.Map]:
-        """Draw the test images by one method's features (of the first seed): PCA, t-SNE and UMAP."""
+        """Draw `drawn` by one method's features (of the first seed): PCA, t-SNE and UMAP."""
         check_choice(method, self._rows, "row")
         if method not in self._maps:
-            self._maps[method] = embedding.maps(self._features[method], seed=self.seeds[0])
+            self._maps[method] = embedding.maps(self._features[method][: self.points], seed=self.seeds[0])
         return self._maps[method]
 
     def save(self, folder: Path | str | None = None) -> list[Path]:
@@ -256,9 +277,9 @@ class Scorecard:
         drawn = self.maps(record.method)
         clusters = clustering.cluster(self._features[record.method], len(self.test.class_names), seed=self.seeds[0])
         arrays = {
-            "labels": self.test.labels,
-            "clusters": clustering.align(self.test.labels, clusters),
-            "thumbnails": np.round(self.test.images * 255).astype(np.uint8),
+            "labels": self.drawn.labels,
+            "clusters": clustering.align(self.test.labels, clusters)[: self.points],
+            "thumbnails": np.round(self.drawn.images * 255).astype(np.uint8),
             **{name: drawing.coordinates for name, drawing in drawn.items()},
         }
         quality = {
@@ -316,10 +337,10 @@ def table_html(records: Sequence[results.Record]) -> str:
         + "</tr>"
         for record, row in zip(records, rows, strict=True)
     )
-    seeds, images = len(records[0].seeds), records[0].about["images"]
+    seeds, images = max(len(record.seeds) for record in records), records[0].about["images"]
     caption = (
         f"{records[0].data}: {images['test']} test images scored, probes fitted on {images['train']} training images; "
-        f"mean ± standard deviation over {seeds} seed{'s' if seeds > 1 else ''}; p is the largest over the seeds."
+        f"mean ± standard deviation over {seeds} seed{'s' if seeds > 1 else ''} (one where none is shown); p is the largest over the seeds."
     )
     label = f"Scorecard on {records[0].data}"  # a chapter may show several
     return (

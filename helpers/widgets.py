@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import ipywidgets
 import keras
 import matplotlib.pyplot as plt
+from IPython import get_ipython
 from IPython.display import display
 
 from .plots import PALETTE
@@ -48,7 +49,7 @@ class LiveCurve(keras.callbacks.Callback):
         super().__init__()
         self.title, self.epochs, self.log = title, epochs, log
         self.seconds, self.curves, self._name = 0.0, {}, ""
-        self._handle = None
+        self._handle, self._drawn, self._waiting = None, time.perf_counter(), False
 
     def of(self, name: str) -> LiveCurve:
         """Draw the next call of ``fit`` as the curve `name`."""
@@ -56,7 +57,7 @@ class LiveCurve(keras.callbacks.Callback):
         return self
 
     def on_train_begin(self, logs=None):
-        self._began = self._drawn = time.perf_counter()
+        self._began = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
         for key, ending in (("loss", "training"), ("val_loss", "validation")):
@@ -71,14 +72,26 @@ class LiveCurve(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.seconds = time.perf_counter() - self._began
+        shell = get_ipython()
+        if shell is None:
+            self._draw()
+        elif not self._waiting:  # the last picture of a cell that trains several models is drawn once, at its end
+            self._waiting = True
+            shell.events.register("post_execute", self._draw_at_the_end)
+
+    def _draw_at_the_end(self):
+        get_ipython().events.unregister("post_execute", self._draw_at_the_end)
+        self._waiting = False
         self._draw()
 
     def _draw(self):
         figure, ax = plt.subplots(figsize=(6, 2.8))
-        for place, (label, losses) in enumerate(self.curves.items()):
-            dashed = label.endswith("validation")
-            colour = PALETTE[place // 2 % len(PALETTE)] if any("valid" in name for name in self.curves) else None
-            ax.plot(range(1, len(losses) + 1), losses, "--" if dashed else "-", color=colour, label=label)
+        names = list(dict.fromkeys(label.rsplit(", ", 1)[0] for label in self.curves))
+        for label, losses in self.curves.items():
+            name, _, ending = label.rpartition(", ")
+            colour = PALETTE[names.index(name or label) % len(PALETTE)]
+            style = "--" if ending == "validation" else "-"
+            ax.plot(range(1, len(losses) + 1), losses, style, color=colour, label=label)
         ax.set(xlabel="epoch", ylabel="loss", title=self.title, xlim=(0.8, self.epochs + 0.2))
         ax.set_yscale("log" if self.log else "linear")
         ax.legend(fontsize=8)

@@ -64,7 +64,7 @@ def test_a_placed_digit_is_the_original_looked_up_at_its_place():
             low = np.floor(place).astype(int)
             share = place - low
             for step in np.ndindex(2, 2):
-                if all(0 <= low + step) and all(low + step < 10):
+                if all(low + step >= 0) and all(low + step < 10):
                     expected[row, column] += digit[tuple(low + step)] * np.prod(np.where(step, share, 1 - share))
     found = datasets.load("shifted-digits", seed=5, noise=0.0).images[0, ..., 0]
     np.testing.assert_allclose(found, expected, atol=1e-4)

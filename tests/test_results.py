@@ -104,6 +104,6 @@ def test_a_result_that_cannot_be_written_leaves_the_old_one(record, tmp_path):
 def test_an_unwritable_folder_says_what_to_set(record, tmp_path):
     occupied = tmp_path / "results"
     occupied.write_text("a file where the folder should be")
-    with pytest.raises(OSError, match="cannot be written to .*set COURSE_RESULTS"):
+    with pytest.raises(OSError, match=r"cannot be written to .*set COURSE_RESULTS"):
         results.save(record, occupied)
     assert occupied.read_text() == "a file where the folder should be"

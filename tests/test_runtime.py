@@ -18,7 +18,7 @@ def test_start_prints_one_line_about_what_runs(capsys, monkeypatch):
 def test_start_seeds_every_generator():
     def draws():
         runtime.start(seed=1)
-        return np.random.random(), keras.ops.convert_to_numpy(keras.random.normal((3,))).tolist()
+        return np.random.random(), keras.ops.convert_to_numpy(keras.random.normal((3,))).tolist()  # noqa: NPY002
 
     assert draws() == draws()
 
