@@ -140,7 +140,7 @@ class Scorecard:
         run: Runtime,
         seeds: Sequence[int] = (0,),
         permutations: int = 999,
-        points: int = 400,
+        points: int = 300,
     ):
         if not seeds:
             raise ValueError("`seeds` is empty: give one seed or more.")

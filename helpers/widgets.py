@@ -66,8 +66,8 @@ class LiveCurve(keras.callbacks.Callback):
                 losses = self.curves.setdefault(label, [])
                 del losses[epoch:]
                 losses.append(float(logs[key]))
-        # a picture costs as much as a small epoch: one in two seconds is live enough
-        if time.perf_counter() - self._drawn > 2:
+        # a picture costs as much as a small epoch: one in three seconds is live enough
+        if time.perf_counter() - self._drawn > 3:
             self._draw()
 
     def on_train_end(self, logs=None):
