@@ -199,8 +199,8 @@ def build_site(build: Build) -> None:
         stamp.unlink(missing_ok=True)
         fill_cache(build)
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
-    command = [jupyter_book, "build", ".", "--toc", "book/_toc.yml", "-W", "-n", "--keep-going"]
-    environment = build.environment | {"COURSE_RESULTS": str(build.store)}
+    command = [jupyter_book, "build", ".", "--toc", "book/_toc.yml", "-q", "-W", "-n", "--keep-going"]
+    environment = build.environment | {"COURSE_RESULTS": str(build.store), "NO_COLOR": "1"}
     outcome = subprocess.run(
         command + ([] if fresh else ["--all"]),
         cwd=build.root,

@@ -340,7 +340,8 @@ def table_html(records: Sequence[results.Record]) -> str:
     seeds, images = max(len(record.seeds) for record in records), records[0].about["images"]
     caption = (
         f"{records[0].data}: {images['test']} test images scored, probes fitted on {images['train']} training images; "
-        f"mean ± standard deviation over {seeds} seed{'s' if seeds > 1 else ''} (one where none is shown); p is the largest over the seeds."
+        f"mean ± standard deviation over {seeds} seed{'s' if seeds > 1 else ''} (one seed where no ± stands); "
+        f"p is the largest over the seeds."
     )
     label = f"Scorecard on {records[0].data}"  # a chapter may show several
     return (

@@ -82,7 +82,8 @@ def permutation_test(features, labels, permutations: int = 999, seed: int = 0) -
     References
     ----------
     Mielke, Berry and Johnson (1976), Multi-response permutation procedures for a priori classifications,
-    Communications in Statistics A5, 1409-1424 (of whose statistic this ratio is a decreasing function); Phipson and Smyth (2010), https://doi.org/10.2202/1544-6115.1585 (the p-value).
+    Communications in Statistics A5, 1409-1424 (of whose statistic this ratio is a decreasing function);
+    Phipson and Smyth (2010), https://doi.org/10.2202/1544-6115.1585 (the p-value).
 
     Examples
     --------

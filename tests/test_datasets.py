@@ -195,7 +195,7 @@ def test_an_mnist_of_other_arrays_is_refused(tiny_mnist):
     with np.load(tiny_mnist) as archive:
         arrays = dict(archive)
     np.savez(tiny_mnist, **arrays | {"y_train": np.array([3, 2], np.uint8)})
-    with pytest.raises(ValueError, match="array y_train .* SHA-256 differs"):
+    with pytest.raises(ValueError, match=r"array y_train .* SHA-256 differs"):
         datasets.load("mnist", path=tiny_mnist)
 
 
