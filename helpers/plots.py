@@ -59,7 +59,8 @@ def images(images, columns: int = 12, titles: Sequence[str] | None = None, ax=No
     for place, image in enumerate(array):
         top, left = place // columns * (height + gap) + gap, place % columns * (width + 1)
         sheet[top : top + height, left : left + width] = image
-    ax = ax or plt.subplots(figsize=(9, 9 * sheet.shape[0] / sheet.shape[1]))[1]
+    inches = min(9, 1 + 0.7 * columns)  # a few images are not blown up
+    ax = ax or plt.subplots(figsize=(inches, inches * sheet.shape[0] / sheet.shape[1]))[1]
     ax.imshow(sheet if sheet.shape[-1] == 3 else sheet[..., 0], vmin=0, vmax=1)
     for place, title in enumerate(titles if titles is not None else ()):
         top, left = place // columns * (height + gap) + gap, place % columns * (width + 1)
@@ -197,7 +198,7 @@ def null_distribution(test, ax=None, name: str = "goodness"):
     ax.hist(test.null, bins=40, color=PALETTE[3], label=f"{len(test.null)} shuffles")
     ax.axvline(test.statistic, color=PALETTE[5], label="these labels")
     ax.set(xlabel=name, ylabel="shuffles", title=f"{name} {test.statistic:.3f}, p = {test.p_value:.3f}")
-    ax.legend()
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
 

@@ -316,6 +316,12 @@ def _cell(record: results.Record, name: str) -> str:
     return f"{record.mean(name):.{digits}f}{spread}"
 
 
+def _two_lines(cell: str) -> str:
+    """Put the spread under the mean: eleven columns then fit a page."""
+    mean, sign, spread = html.escape(cell).partition(" ± ")
+    return f"{mean}<br><small>± {spread}</small>" if sign else mean
+
+
 def table_html(records: Sequence[results.Record]) -> str:
     """Return the scorecard as an HTML table, the same in every chapter.
 
@@ -333,7 +339,7 @@ def table_html(records: Sequence[results.Record]) -> str:
     )
     body = "".join(
         f'<tr class="{record.kind}"><th scope="row">{html.escape(row[0])}</th>'
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
+        + "".join(f"<td>{_two_lines(cell)}</td>" for cell in row[1:])
         + "</tr>"
         for record, row in zip(records, rows, strict=True)
     )

@@ -85,7 +85,7 @@ class LiveCurve(keras.callbacks.Callback):
         self._draw()
 
     def _draw(self):
-        figure, ax = plt.subplots(figsize=(6, 2.8))
+        figure, ax = plt.subplots(figsize=(8, 2.8))
         names = list(dict.fromkeys(label.rsplit(", ", 1)[0] for label in self.curves))
         for label, losses in self.curves.items():
             name, _, ending = label.rpartition(", ")
@@ -94,7 +94,7 @@ class LiveCurve(keras.callbacks.Callback):
             ax.plot(range(1, len(losses) + 1), losses, style, color=colour, label=label)
         ax.set(xlabel="epoch", ylabel="loss", title=self.title, xlim=(0.8, self.epochs + 0.2))
         ax.set_yscale("log" if self.log else "linear")
-        ax.legend(fontsize=8)
+        ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
         if self._handle is None:
             self._handle = display(figure, display_id=True)
         else:

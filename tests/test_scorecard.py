@@ -130,7 +130,7 @@ def test_the_table_shows_means_spreads_and_the_largest_p(card, parts):
     cells = [cell.text for cell in table.select("tbody tr > *")]
     assert cells[0] == "raw <pixels>"
     assert cells[1] == "64"
-    assert cells[2] == f"{np.mean(row.measures['knn']):.3f} ± {np.std(row.measures['knn'], ddof=1):.3f}"
+    assert cells[2] == f"{np.mean(row.measures['knn']):.3f}± {np.std(row.measures['knn'], ddof=1):.3f}"
     titles = [cell.text for cell in table.select("thead th")]
     assert cells[titles.index("p")] == f"{max(row.measures['p_value']):.3f}"
     assert f"{len(test)} test images" in table.caption.text
