@@ -23,9 +23,9 @@ book: $(VENV)/installed  ## run the chapters that changed and build the site int
 test: $(VENV)/installed  ## everything that CI checks
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest --ignore=tests/test_site.py --ignore=tests/test_readme.py
 	@$(RUN) book/build.py
-	@$(RUN) -m pytest tests/test_site.py
+	@$(RUN) -m pytest tests/test_site.py tests/test_readme.py
 
 notebooks: $(VENV)/installed  ## run the chapters that changed, without building the site
 	@$(RUN) book/build.py --notebooks-only
@@ -54,7 +54,7 @@ test-keras-3.13:  ## the tests and the chapters with Colab's Keras
 	@$(MAKE) --no-print-directory test-backend VENV=.venv-keras-3.13 EXTRA_PACKAGES="keras==3.13.*"
 
 test-backend: $(VENV)/installed
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest --ignore=tests/test_site.py --ignore=tests/test_readme.py
 	@$(RUN) book/build.py --notebooks-only
 
 clean:  ## remove what was built and run; the environments stay
