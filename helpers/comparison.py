@@ -1,13 +1,17 @@
 """Where all methods meet: one table, a rank picture, and sentences made from the stored numbers.
 
-Only rows on the same data set are compared. Noise is what the seeds show: two rows differ when their means are
-further apart than one *pooled standard deviation*,
+Only rows on the same data set are compared. Two rows differ when their means are further apart than the *noise*
 
-    s = sqrt(((n1 - 1) s1^2 + (n2 - 1) s2^2) / (n1 + n2 - 2)),
+    s = sqrt(seeds^2 + p1 (1 - p1) / m + p2 (1 - p2) / m),
 
-where row i has the standard deviation si over its ni seeds. With one seed in each row s does not exist; then any
-difference counts, and the page says that its noise is not known. The rule is a reading aid, not a test: with three
-seeds a difference of one s is weak evidence.
+where ``seeds`` is the pooled standard deviation over the rows' seeds,
+
+    seeds^2 = ((n1 - 1) s1^2 + (n2 - 1) s2^2) / (n1 + n2 - 2),
+
+and the other two terms stand for the draw of the m test images, on which an accuracy p has the variance p (1 - p) / m.
+For measures that are no accuracy only the seeds are known. Both rows are scored on the same images, so the sum is an
+upper bound. With one seed in each row ``seeds`` does not exist. The rule is a reading aid, not a test: a difference
+of one s is weak evidence.
 
 The page is made from the results store alone: no kernel, no network, no Keras.
 """
@@ -26,6 +30,7 @@ from .scorecard import MEASURES
 __all__ = ["chapter_title", "comparison_html", "comparison_markdown", "counted", "within_noise", "written"]
 
 _RANKED_BY = ("knn", "linear_probe")
+_ACCURACIES = ("knn", "linear_probe", "kmeans_accuracy")
 _README = ("knn", "linear_probe", "kmeans_accuracy", "nmi", "p_value")
 # neither a cause to rank rows by: a smaller p-value makes no better feature, and goodness shrinks with dimension
 _NOT_RANKED = ("goodness", "p_value")
@@ -111,7 +116,7 @@ def comparison_markdown(records: Sequence[Record], chapter: str | None = None) -
 
 
 def within_noise(record: Record, other: Record, measure: str) -> bool:
-    """Tell whether two rows' means are at most one pooled standard deviation apart.
+    """Tell whether two rows' means are no further apart than the noise of the seeds and of the test images.
 
     Parameters
     ----------
@@ -119,7 +124,7 @@ def within_noise(record: Record, other: Record, measure: str) -> bool:
     measure : str
         A key of `helpers.scorecard.MEASURES` that both rows hold.
     """
-    return abs(record.mean(measure) - other.mean(measure)) <= (_pooled(record, other, measure) or 0.0)
+    return abs(record.mean(measure) - other.mean(measure)) <= _noise(record, other, measure)
 
 
 def written(record: Record, measure: str) -> str:
@@ -174,6 +179,20 @@ def _by_data(records: Sequence[Record]) -> dict[str, list[Record]]:
     return groups
 
 
+def _noise(record: Record, other: Record, measure: str) -> float:
+    """Return the standard deviation of a difference of two rows, 0 where nothing is known of it."""
+    images = sum(_sampling_variance(row, measure) for row in (record, other))
+    return math.sqrt((_pooled(record, other, measure) or 0.0) ** 2 + images)
+
+
+def _sampling_variance(record: Record, measure: str) -> float:
+    """Return the variance of an accuracy over draws of the test images, 0 for a measure that is none."""
+    images = record.about.get("images", {}).get("test")
+    if not images or measure not in _ACCURACIES:
+        return 0.0
+    return record.mean(measure) * (1 - record.mean(measure)) / images
+
+
 def _pooled(record: Record, other: Record, measure: str) -> float | None:
     """Return the pooled standard deviation of two rows, or None where no row has two seeds."""
     freedoms = [len(row.measures[measure]) - 1 for row in (record, other)]
@@ -208,13 +227,16 @@ def _tied(rows: Sequence[Record], best: Record, measure: str) -> list[Record]:
 
 
 def _untrained(record: Record, rows: Sequence[Record], measure: str) -> Record | None:
-    """Return the strongest untrained network that `record` must beat: one of its own chapter if there is one.
+    """Return the untrained network that `record` must beat: of its own chapter if there is one, nearest in width.
 
-    Its own chapter's has the same shape and was scored on the same images.
+    Its own chapter's has the same shape and was scored on the same images; and a wider network scores higher
+    whether it was trained or not.
     """
     untrained = [row for row in rows if row.kind == "baseline" and "untrained" in row.method.lower()]
-    own = [row for row in untrained if row.chapter == record.chapter]
-    return _best(own or untrained, measure)
+    own = [row for row in untrained if row.chapter == record.chapter] or untrained
+    gap = {place: abs(math.log(row.dimensions / record.dimensions)) for place, row in enumerate(own)}
+    nearest = [row for place, row in enumerate(own) if math.isclose(gap[place], min(gap.values()))]
+    return _best(nearest, measure)
 
 
 # ---- sentences
@@ -228,7 +250,8 @@ def _summary(records: Sequence[Record], groups: dict[str, list[Record]]) -> str:
     return (
         f"{counted(len(records), 'row')} from {counted(len(chapters), 'chapter')}, "
         f"on {_joined(sets)}{profile}. Only rows on the same data set are compared. "
-        "A difference counts as noise when it is at most one pooled standard deviation over the seeds."
+        "A difference counts as noise when it is at most one standard deviation, over the seeds and, for accuracies, "
+        "over draws of the test images."
     )
 
 
@@ -265,7 +288,7 @@ def _ties(rows: Sequence[Record], compared: Sequence[str]) -> str:
         title = MEASURES[key].title
         if tied:
             items.append(f"<li><strong>{escape(title)}</strong>: {others}</li>")
-        elif all(len(row.measures.get(key, [])) < 2 for row in rows):
+        elif all(len(row.measures.get(key, [])) < 2 and not _sampling_variance(row, key) for row in rows):
             unknown.append(title)
         else:
             clear.append(title)
@@ -310,7 +333,7 @@ def _unbeaten(row: Record, rows: Sequence[Record], key: str) -> str | None:
     untrained = _untrained(row, rows, key)
     if untrained is None or not row.measures.get(key):
         return None
-    if _lead(row, untrained, key) > (_pooled(row, untrained, key) or 0.0):
+    if _lead(row, untrained, key) > _noise(row, untrained, key):
         return None
     return f"{MEASURES[key].title} ({row.mean(key):.3f} against {untrained.mean(key):.3f})"
 
@@ -433,7 +456,7 @@ def _table(groups: dict[str, list[Record]]) -> str:
 <table class="course-sortable">
 <caption>Every row of every chapter, by data set: mean ± standard deviation over the seeds; the p-value is the
 largest of any seed. ★ marks, within a data set and among rows that saw no labels, the best mean and those within
-one pooled standard deviation of it; goodness and p are not ranked, because goodness shrinks with dimension and a
+the noise of it; goodness and p are not ranked, because goodness shrinks with dimension and a
 smaller p makes no better feature. Seconds are those of training, per seed.</caption>
 <thead><tr>{head}</tr></thead>
 {bodies}

@@ -24,7 +24,7 @@ def record(method, value=0.5, step=0.01, seeds=3, kind="method", data="digits", 
     """A row whose measures all lie `step` apart around `value`."""
     values = [value + step * (seed - (seeds - 1) / 2) for seed in range(seeds)]
     measures = {key: list(values) for key in scorecard.MEASURES} | changed.pop("measures", {})
-    about = {"row": 0, "profile": "quick", "seconds": 2.5, "parameters": 1234, "images": {"train": 10, "test": 10}}
+    about = {"row": 0, "profile": "quick", "seconds": 2.5, "parameters": 1234, "images": {"train": 10, "test": 10**12}}
     fields = {"dimensions": 8, "class_names": ["a", "b"], "about": about} | changed
     return Record(chapter, method, kind, data, seeds=list(range(seeds)), measures=measures, **fields)
 
@@ -196,6 +196,35 @@ def test_noise_is_one_pooled_standard_deviation(one, other):
     distance, width = abs(statistics.fmean(one) - statistics.fmean(other)), noise(*rows, "knn")
     if not math.isclose(distance, width, rel_tol=1e-6, abs_tol=1e-9):
         assert comparison.within_noise(*rows, "knn") == (distance < width)
+
+
+def test_the_draw_of_the_test_images_is_noise_too_for_accuracies():
+    # a hundred images at 0.5: each accuracy has the standard deviation 0.05, their difference 0.0707
+    about = {"images": {"train": 300, "test": 100}}
+    best, near, far = (
+        record(name, measures={"knn": [k, k], "nmi": [k, k]}) for name, k in (("a", 0.5), ("b", 0.44), ("c", 0.42))
+    )
+    for row in (best, near, far):
+        row.about.update(about)
+    assert comparison.within_noise(best, near, "knn")
+    assert not comparison.within_noise(best, far, "knn")
+    assert not comparison.within_noise(best, near, "nmi")
+
+
+def test_a_row_is_held_against_the_untrained_network_of_its_width():
+    rows = [
+        record(name, knn, kind=kind)
+        for name, knn, kind in (
+            ("untrained, 784", 0.6, "baseline"),
+            ("untrained, 128", 0.4, "baseline"),
+            ("method", 0.5, "method"),
+        )
+    ]
+    for row, dimensions in zip(rows, (784, 128, 100), strict=True):
+        object.__setattr__(row, "dimensions", dimensions)
+    assert "kNN (" not in (re.search(r"already explains.*", sentences(rows)) or [""])[0].split("Better")[0]
+    object.__setattr__(rows[2], "dimensions", 700)
+    assert "method: kNN (0.500 against 0.600)" in sentences(rows)
 
 
 # ---- the sentences
