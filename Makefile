@@ -44,17 +44,18 @@ format: $(VENV)/installed  ## format code and notebooks, strip the notebooks' ou
 lock: | $(UV)  ## resolve the newest versions into uv.lock
 	@$(UV) lock --upgrade
 
-test-jax:  ## the tests and the chapters with JAX as Keras' back-end
+test-jax:  ## models and chapters with JAX as Keras' back-end
 	@KERAS_BACKEND=jax $(MAKE) --no-print-directory test-backend VENV=.venv-jax EXTRAS="jax book test"
 
-test-torch:  ## the tests and the chapters with Torch as Keras' back-end
+test-torch:  ## models and chapters with Torch as Keras' back-end
 	@KERAS_BACKEND=torch $(MAKE) --no-print-directory test-backend VENV=.venv-torch EXTRAS="book test" EXTRA_PACKAGES=torch
 
-test-keras-3.13:  ## the tests and the chapters with Colab's Keras
+test-keras-3.13:  ## models and chapters with Colab's Keras
 	@$(MAKE) --no-print-directory test-backend VENV=.venv-keras-3.13 EXTRA_PACKAGES="keras==3.13.*"
 
+# what computes with Keras; the rest does not depend on the back-end
 test-backend: $(VENV)/installed
-	@$(RUN) -m pytest --ignore=tests/test_site.py --ignore=tests/test_readme.py
+	@$(RUN) -m pytest tests/test_determinism.py tests/test_networks.py tests/test_runtime.py tests/test_scorecard.py tests/test_widgets.py
 	@$(RUN) book/build.py --notebooks-only
 
 clean:  ## remove what was built and run; the environments stay

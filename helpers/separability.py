@@ -88,7 +88,7 @@ def permutation_test(features, labels, permutations: int = 999, seed: int = 0) -
     Examples
     --------
     >>> import numpy as np
-    >>> features, labels = np.arange(20.0)[:, None], np.repeat([0, 1], 10)
+    >>> features, labels = np.arange(30.0)[:, None], np.repeat([0, 1, 2], 10)
     >>> test = permutation_test(features, labels)
     >>> test.p_value
     0.001
