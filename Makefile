@@ -1,9 +1,11 @@
 # Features Without Labels. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help book test serve notebooks readme format lock clean test-jax test-torch test-keras-3.13
+.PHONY: help book test serve notebooks readme format lock clean test-jax test-torch test-keras-3.13 test-backend
 
 # the newest Python of the supported ones that really starts: a shim of a version manager may not
-PYTHON ?= $(firstword $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c "" 2>/dev/null && command -v $$p; done))
+ifndef PYTHON
+PYTHON := $(firstword $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c "" 2>/dev/null && command -v $$p; done))
+endif
 VENV ?= .venv
 EXTRAS ?= tensorflow book test
 RUN = $(VENV)/bin/python
@@ -20,6 +22,8 @@ help:  ## list the targets
 book: $(VENV)/installed  ## run the chapters that changed and build the site into _build/html
 	@$(RUN) book/build.py
 
+test: export COURSE_PROFILE = quick
+test: export KERAS_BACKEND = tensorflow
 test: $(VENV)/installed  ## everything that CI checks
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
@@ -33,6 +37,8 @@ notebooks: $(VENV)/installed  ## run the chapters that changed, without building
 serve: book  ## build the book and serve it on http://localhost:8000
 	@$(RUN) -m http.server 8000 --bind 127.0.0.1 --directory _build/html
 
+readme: export COURSE_PROFILE = quick
+readme: export KERAS_BACKEND = tensorflow
 readme: book  ## write the README's results table and picture from the results store
 	@$(RUN) book/readme.py
 
@@ -61,10 +67,15 @@ test-backend: $(VENV)/installed
 clean:  ## remove what was built and run; the environments stay
 	rm -rf _build _runs dist .pytest_cache .ruff_cache .hypothesis
 
+# the environment is made anew where another Python or other extras are asked for
+WANTED = $(strip $(PYTHON) $(EXTRAS) $(EXTRA_PACKAGES))
+ifneq ($(WANTED),$(shell cat $(VENV)/installed 2>/dev/null))
+.PHONY: $(VENV)/installed
+endif
 $(VENV)/installed: uv.lock pyproject.toml | $(UV)
 	@$(UV) sync --locked --quiet $(foreach extra,$(EXTRAS),--extra $(extra))
 	@$(if $(EXTRA_PACKAGES),$(UV) pip install --quiet --python $(VENV) $(foreach package,$(EXTRA_PACKAGES),"$(package)"))
-	@touch $@
+	@echo $(WANTED) > $@
 
 .venv-uv/bin/uv:
 	@$(PYTHON) -m venv .venv-uv

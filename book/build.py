@@ -2,12 +2,13 @@
 
 ``make book`` calls this. Each chapter is executed once, by nbmake, into ``_runs/<profile>``; an interrupted build
 continues with the chapter that it had reached. What is shown was run by this commit in this profile: a chapter's
-key covers its code, all of ``helpers/``, ``data/``, the lock file, the profile and the back-end.
+key covers its code, all of ``helpers/``, ``data/``, the lock file, the installed versions, the profile, the back-end.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -58,13 +59,20 @@ class Build:
     def key(self, chapter: str) -> str:
         """Return a digest of everything that can change the chapter's outputs. Its prose cannot."""
         notebook = nbformat.read(self.root / "notebooks" / f"{chapter}.ipynb", 4)
-        code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-        digest = hashlib.sha256(json.dumps([code, self.profile, self.backend]).encode())
+        code = [[cell.source, cell.metadata.get("tags")] for cell in notebook.cells if cell.cell_type == "code"]
+        digest = hashlib.sha256(json.dumps([code, self.profile, self.backend, runtime.versions()]).encode())
         files = [path for folder in ("helpers", "data") for path in sorted((self.root / folder).rglob("*"))]
         for path in [self.root / "uv.lock", *files]:
             if path.is_file() and path.suffix not in (".pyc", ".md"):
                 digest.update(path.relative_to(self.root).as_posix().encode() + b"\0" + path.read_bytes())
         return digest.hexdigest()
+
+    def forget_removed(self) -> None:
+        """Remove the runs of chapters that the table of contents no longer names."""
+        for folder in self.store.glob("*"):
+            if folder.name not in self.chapters():
+                shutil.rmtree(folder)
+                self.executed(folder.name).unlink(missing_ok=True)
 
     def stale(self) -> list[str]:
         """Return the chapters that were not run yet as they are now."""
@@ -111,9 +119,13 @@ def run_chapter(build: Build, chapter: str, bar: tqdm) -> dict:
             elif "began" in event:
                 bar.update(event["began"] - bar.n)
             log.write(printed)
-    _, status, usage = os.wait4(process.pid, 0)
-    if failure or status:
+    _, process.returncode, usage = os.wait4(process.pid, 0)
+    if failure or process.returncode:
         raise ChapterFailed(three_lines(build, chapter, failure))
+    records = results.load(work / "results", chapter)
+    if not records:
+        forgotten = {"cell": "the last one", "error": f"no result of {chapter!r} was saved: end with card.save()"}
+        raise ChapterFailed(three_lines(build, chapter, forgotten))
     run = {
         "chapter": chapter,
         "key": key,
@@ -121,17 +133,14 @@ def run_chapter(build: Build, chapter: str, bar: tqdm) -> dict:
         "backend": build.backend,
         "seconds": round(time.perf_counter() - began, 1),
         "cells": cells,
-        "peak_mebibytes": round(usage.ru_maxrss / 1024),  # of the largest process, which is the kernel
-        "device": _device(work / "results" / chapter),
+        # of the largest process, which is the kernel; Linux counts in KiB, macOS in bytes
+        "peak_mebibytes": round(usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)),
+        "device": records[0].about["device"],
         "versions": runtime.versions(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     put_in_place(build, chapter, work, run)
     return run
-
-
-def _device(folder: Path) -> str:
-    return results.load(folder.parent, folder.name)[0].about["device"]
 
 
 def put_in_place(build: Build, chapter: str, work: Path, run: dict) -> None:
@@ -150,12 +159,15 @@ def three_lines(build: Build, chapter: str, failure: dict | None) -> str:
     log = (build.home / f"{chapter}.log").relative_to(build.root)
     failure = failure or {"cell": None, "error": f"the run ended without a result; see {log}"}
     first = (failure.get("source") or "").strip().split("\n")[0]
-    cell = f"{failure['cell']}: {first}" if failure["cell"] else "none: the kernel stopped (out of memory?)"
+    cell = (
+        f"{failure['cell']}: {first}".rstrip(": ") if failure["cell"] else "none: the kernel stopped (out of memory?)"
+    )
     return f"notebook  notebooks/{chapter}.ipynb\ncell      {cell}\nerror     {re.sub(COLOUR, '', failure['error'])}"
 
 
 def run_chapters(build: Build) -> list[str]:
     """Run every stale chapter, with progress; return their slugs."""
+    build.forget_removed()
     stale = build.stale()
     for number, chapter in enumerate(stale, start=1):
         known = results.load_runs(build.store).get(chapter, {}).get("seconds")
@@ -175,12 +187,15 @@ def fill_cache(build: Build) -> None:
     home.mkdir(parents=True)
     cache = get_cache(home)
     for chapter in build.chapters():
-        executed = nbformat.read(build.executed(chapter), 4)
-        for cell in executed.cells:
-            cell.metadata.pop("execution", None)  # nbmake's timing would be part of the key
+        source = build.root / "notebooks" / f"{chapter}.ipynb"
+        # the outputs go into the notebook as it is now: metadata such as alternative texts are part of the key
+        notebook, executed = nbformat.read(source, 4), nbformat.read(build.executed(chapter), 4)
+        ran = [cell for cell in executed.cells if cell.cell_type == "code"]
+        for cell, old in zip([cell for cell in notebook.cells if cell.cell_type == "code"], ran, strict=True):
+            cell.outputs, cell.execution_count = old.outputs, old.execution_count
         path = home / f"{chapter}.ipynb"
-        nbformat.write(executed, path)
-        cache.cache_notebook_file(path, uri=build.root / "notebooks" / f"{chapter}.ipynb", check_validity=False)
+        nbformat.write(notebook, path)
+        cache.cache_notebook_file(path, uri=source, check_validity=False)
         path.unlink()
 
 
@@ -193,7 +208,10 @@ def build_site(build: Build) -> None:
         With what Jupyter Book printed.
     """
     stamp = build.root / "_build" / "shown.json"
-    shown = {chapter: run["key"] + run["finished"] for chapter, run in results.load_runs(build.store).items()}
+    shown = {
+        chapter: [run["key"], run["finished"], (build.root / "notebooks" / f"{chapter}.ipynb").read_text("utf-8")]
+        for chapter, run in results.load_runs(build.store).items()
+    }
     fresh = stamp.exists() and json.loads(stamp.read_text()) == shown
     if not fresh:
         stamp.unlink(missing_ok=True)
@@ -232,6 +250,12 @@ def main() -> None:
     profile = check_choice(os.environ.get("COURSE_PROFILE") or "quick", runtime.PROFILES, "profile")
     build = Build(ROOT, profile, os.environ.get("KERAS_BACKEND") or "tensorflow")
     began = time.perf_counter()
+    build.home.mkdir(parents=True, exist_ok=True)
+    lock = (build.home.parent / ".lock").open("w")  # held until this process ends
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("Another build of this folder is running: wait for it, or stop it.")
     try:
         ran = run_chapters(build)
     except ChapterFailed as failure:

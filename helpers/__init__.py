@@ -10,7 +10,7 @@ floor  modules                                        what they hold
 4      ``plots``, ``widgets``                         figures and live controls
 3      ``separability``, ``clustering``,              one kind of measure each, as plain
        ``probing``, ``embedding``                     functions on arrays
-2      ``backbones``                                  networks that more than one chapter uses
+2      ``backbones``, ``features``                    networks of several chapters; forward passes
 1      ``datasets``                                   ``load(name) -> ImageSet``
 0      ``runtime``, ``validation``                    profile, seeds, versions; input checks
 ====== ============================================== =======================================

@@ -4,14 +4,14 @@ Only rows on the same data set are compared. Two rows differ when their means ar
 
     s = sqrt(seeds^2 + p1 (1 - p1) / m + p2 (1 - p2) / m),
 
-where ``seeds`` is the pooled standard deviation over the rows' seeds,
+where ``seeds`` is the standard error of the difference of two means over seeds,
 
-    seeds^2 = ((n1 - 1) s1^2 + (n2 - 1) s2^2) / (n1 + n2 - 2),
+    seeds^2 = v / n1 + v / n2,   v = ((n1 - 1) s1^2 + (n2 - 1) s2^2) / (n1 + n2 - 2),
 
 and the other two terms stand for the draw of the m test images, on which an accuracy p has the variance p (1 - p) / m.
-For measures that are no accuracy only the seeds are known. Both rows are scored on the same images, so the sum is an
-upper bound. With one seed in each row ``seeds`` does not exist. The rule is a reading aid, not a test: a difference
-of one s is weak evidence.
+For measures that are no accuracy only the seeds are known. Both rows are scored on the same images, so the sum is
+usually an upper bound. With one seed in each row ``seeds`` does not exist. The rule is a reading aid, not a test: a
+difference of one s is weak evidence.
 
 The page is made from the results store alone: no kernel, no network, no Keras.
 """
@@ -25,9 +25,9 @@ from html import escape
 import numpy as np
 
 from .results import Record, slug
-from .scorecard import MEASURES
+from .scorecard import MEASURES, written
 
-__all__ = ["chapter_title", "comparison_html", "comparison_markdown", "counted", "within_noise", "written"]
+__all__ = ["chapter_title", "comparison_html", "comparison_markdown", "counted", "within_noise"]
 
 _RANKED_BY = ("knn", "linear_probe")
 _ACCURACIES = ("knn", "linear_probe", "kmeans_accuracy")
@@ -127,26 +127,6 @@ def within_noise(record: Record, other: Record, measure: str) -> bool:
     return abs(record.mean(measure) - other.mean(measure)) <= _noise(record, other, measure)
 
 
-def written(record: Record, measure: str) -> str:
-    """Return one entry of the table: mean ± spread over the seeds, or the largest p-value of any seed.
-
-    P-values are not averaged: the mean of p-values is none. The largest is the one that holds for every seed.
-
-    Examples
-    --------
-    >>> row = Record("a", "pixels", "baseline", "digits", 64, [0, 1], {"knn": [0.5, 0.52], "p_value": [0.001, 0.004]})
-    >>> written(row, "knn"), written(row, "p_value"), written(row, "nmi")
-    ('0.510 ± 0.014', '0.004', '–')
-    """
-    if not record.measures.get(measure):
-        return "–"
-    if measure == "p_value":
-        return f"{max(record.measures[measure]):.3f}"
-    digits = 1 if measure == "effective_rank" else 3  # as in the chapters' scorecards
-    spread = f" ± {record.spread(measure):.{digits}f}" if len(record.measures[measure]) > 1 else ""
-    return f"{record.mean(measure):.{digits}f}{spread}"
-
-
 def chapter_title(chapter: str) -> str:
     """Return a chapter's slug as words.
 
@@ -182,7 +162,9 @@ def _by_data(records: Sequence[Record]) -> dict[str, list[Record]]:
 def _noise(record: Record, other: Record, measure: str) -> float:
     """Return the standard deviation of a difference of two rows, 0 where nothing is known of it."""
     images = sum(_sampling_variance(row, measure) for row in (record, other))
-    return math.sqrt((_pooled(record, other, measure) or 0.0) ** 2 + images)
+    seeds = (_pooled(record, other, measure) or 0.0) ** 2
+    means = sum(seeds / len(row.measures[measure]) for row in (record, other))
+    return math.sqrt(means + images)
 
 
 def _sampling_variance(record: Record, measure: str) -> float:
@@ -288,7 +270,7 @@ def _ties(rows: Sequence[Record], compared: Sequence[str]) -> str:
         title = MEASURES[key].title
         if tied:
             items.append(f"<li><strong>{escape(title)}</strong>: {others}</li>")
-        elif all(len(row.measures.get(key, [])) < 2 and not _sampling_variance(row, key) for row in rows):
+        elif not any(_noise(row, best, key) for row in rows if row is not best and row.measures.get(key)):
             unknown.append(title)
         else:
             clear.append(title)
@@ -298,7 +280,7 @@ def _ties(rows: Sequence[Record], compared: Sequence[str]) -> str:
     if clear:
         parts.append(f"<p>By {_joined(clear)} no other row comes within the noise of the best one.</p>")
     if unknown:
-        parts.append(f"<p>By {_joined(unknown)} each row has one seed: how large the noise is, is not known.</p>")
+        parts.append(f"<p>By {_joined(unknown)} how large the noise is, is not known: the seeds show none.</p>")
     return "\n".join(parts)
 
 
@@ -486,7 +468,6 @@ def _table_row(row: Record, best: set[str]) -> str:
         cells.append(_number(value, written(row, key), key in best))
     parameters, seconds = row.about.get("parameters"), row.about.get("seconds")
     cells.append(_number(parameters, "–" if parameters is None else f"{parameters:,}"))
-    seconds = float(np.mean(seconds)) if np.size(seconds) and seconds is not None else None
     cells.append(_number(seconds, "–" if seconds is None else f"{seconds:.1f}"))
     return f'<tr class="course-{row.kind}">{"".join(cells)}</tr>'
 
@@ -500,7 +481,8 @@ def _number(value: float | None, text: str, best: bool = False) -> str:
 def _columns() -> str:
     directions = {"higher": "Higher is better.", "lower": "Lower is better.", None: "Neither end is better."}
     entries = "\n".join(
-        f"<dt>{escape(measure.title)}</dt><dd>{escape(measure.explanation)} {directions[measure.better]}</dd>"
-        for measure in MEASURES.values()
+        f"<dt>{escape(measure.title)}</dt><dd>{escape(measure.explanation)} "
+        f"{'Rows are not ranked by it.' if key in _NOT_RANKED else directions[measure.better]}</dd>"
+        for key, measure in MEASURES.items()
     )
     return f'<dl class="course-measures">\n{entries}\n</dl>'

@@ -17,7 +17,7 @@ __all__ = ["METHODS", "Map", "embed", "maps", "neighbours_kept", "quality"]
 METHODS = ("PCA", "t-SNE", "UMAP")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Map:
     """A drawing of features on a plane.
 
@@ -83,6 +83,7 @@ def embed(features, method: str = "PCA", seed: int = 0) -> np.ndarray:
     return np.asarray(model.fit_transform(features), np.float32)
 
 
+@threadpool_limits.wrap(limits=1)
 def quality(features, coordinates, k: int = 15) -> dict[str, float]:
     """Measure how well a map keeps neighbours.
 
@@ -117,6 +118,7 @@ def quality(features, coordinates, k: int = 15) -> dict[str, float]:
     }
 
 
+@threadpool_limits.wrap(limits=1)
 def neighbours_kept(features, coordinates, k: int = 15) -> float:
     """Return the share of each image's `k` nearest neighbours that are the same among features and on the map."""
     features, coordinates = _check_pair(features, coordinates)

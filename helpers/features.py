@@ -19,7 +19,7 @@ def forward(model, inputs, batch_size: int = 256) -> np.ndarray:
         An encoder, or a decoder, or any layer.
     inputs : array_like of float, shape (n, ...)
     batch_size : int
-        Inputs per step; it bounds the memory.
+        Inputs per step; it bounds the memory that the network's layers need.
 
     Returns
     -------
@@ -32,9 +32,10 @@ def forward(model, inputs, batch_size: int = 256) -> np.ndarray:
     """
     if len(inputs) == 0:
         raise ValueError("There are no inputs: give at least one row.")
-    starts = range(0, len(inputs), batch_size)
+    batches = (inputs[start : start + batch_size] for start in range(0, len(inputs), batch_size))
+    # each batch leaves the device, and its graph with it, before the next one enters
     outputs = [
-        model(keras.ops.convert_to_tensor(inputs[start : start + batch_size], "float32"), training=False)
-        for start in starts
+        keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(batch, "float32"), training=False))
+        for batch in batches
     ]
-    return np.concatenate([keras.ops.convert_to_numpy(output) for output in outputs]).astype(np.float32, copy=False)
+    return np.concatenate(outputs).astype(np.float32, copy=False)

@@ -36,9 +36,9 @@ from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import cdist
 
 from . import plots, runtime
-from .comparison import chapter_title, counted, written
+from .comparison import chapter_title, counted
 from .results import Record, slug
-from .scorecard import MEASURES
+from .scorecard import MEASURES, written
 
 __all__ = ["ASSETS", "gallery_html", "still", "write_assets"]
 

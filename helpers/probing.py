@@ -81,6 +81,7 @@ def linear_probe(features, labels, probe_features, probe_labels, strength: float
     return float(model.fit(probe_features.astype(np.float64), probe_labels).score(features, labels))
 
 
+@threadpool_limits.wrap(limits=1)
 def nearest(query_features, features, k: int = 5) -> np.ndarray:
     """Return the rows of `features` that lie nearest to each query, nearest first.
 

@@ -2,7 +2,7 @@
 
 The layout of the folder is ``<chapter>/<data>-<method>.json``, the same with ``.npz`` and, written by
 `make book`, ``<chapter>/run.json`` about the execution of the whole chapter. Files are replaced
-atomically: a reader sees the old result or the new one, never half of one.
+atomically: a reader sees the old file or the new one, never half of one.
 
 This module, and what reads the store, imports no Keras: the site is built in seconds.
 """
@@ -85,8 +85,16 @@ def slug(name: str) -> str:
     --------
     >>> slug("autoencoder, 32 (linear)")
     'autoencoder-32-linear'
+
+    Raises
+    ------
+    ValueError
+        If nothing is left of the name.
     """
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if not words:
+        raise ValueError(f"The name {name!r} holds no letter or digit of ASCII, so no file can be named after it.")
+    return words
 
 
 def save(record: Record, folder: Path | str | None = None) -> Path:

@@ -18,7 +18,7 @@ import gc
 import importlib.metadata
 import os
 import platform
-import tempfile
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,13 +102,13 @@ def start(seed: int = 0, profile: str | None = None) -> Runtime:
     check_choice(wanted, PROFILES, "profile")
     keras.utils.set_random_seed(seed)  # Python's, NumPy's and the back-end's generators
     plt.style.use("helpers.course")
-    _collect_garbage_often()
+    _freeze_imported_objects()
     runtime = Runtime(wanted, seed, keras.backend.backend(), found)
     print(runtime)
     return runtime
 
 
-def _collect_garbage_often() -> None:
+def _freeze_imported_objects() -> None:
     """Leave the objects of the imported packages, which live as long as the process, out of garbage collection.
 
     With them a full collection is slow and rare. The iterators of finished TensorFlow trainings then live for
@@ -197,11 +197,12 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
         If the folder cannot be written to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    # not `tempfile`, whose files only their owner may read: a site is read by others
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("xb") as stream:
             write(stream)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

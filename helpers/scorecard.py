@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from . import clustering, embedding, probing, results, separability
@@ -19,7 +20,7 @@ from .datasets import ImageSet
 from .runtime import Runtime, versions
 from .validation import check_choice, check_features, check_labels
 
-__all__ = ["MEASURES", "Measure", "Scorecard", "score", "table_html", "table_rows"]
+__all__ = ["MEASURES", "Measure", "Scorecard", "score", "table_html", "table_rows", "written"]
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,8 @@ class Scorecard:
         permutations: int = 999,
         points: int = 300,
     ):
-        if not seeds:
-            raise ValueError("`seeds` is empty: give one seed or more.")
         self.chapter, self.train, self.test = chapter, train, test.one_per_group()
-        self.run, self.seeds = run, [int(seed) for seed in seeds]
+        self.run, self.seeds = run, _seeds(seeds)
         self.permutations, self.points = permutations, points
         self._rows: dict[str, results.Record] = {}
         self._features: dict[str, np.ndarray] = {}
@@ -184,7 +183,10 @@ class Scorecard:
         Record
         """
         check_choice(kind, results.KINDS, "kind of row")
-        seeds, scores = self.seeds if seeds is None else [int(seed) for seed in seeds], []
+        for other in self._rows:
+            if other != method and results.slug(other) == results.slug(method):
+                raise ValueError(f"The rows {other!r} and {method!r} would share a file: give them different words.")
+        seeds, scores = self.seeds if seeds is None else _seeds(seeds), []
         for seed in tqdm(seeds, desc=method, unit="seed", leave=False):
             of_train, of_test = features(seed)
             scores.append(score(of_test, self.test.labels, of_train, self.train.labels, seed, self.permutations))
@@ -226,8 +228,9 @@ class Scorecard:
             Maps a seed to a Keras model with random weights, of the shape of the chapter's network.
         """
         pixels = self.train.images.reshape(len(self.train), -1), self.test.images.reshape(len(self.test), -1)
-        pca = PCA(dimensions, svd_solver="covariance_eigh").fit(pixels[0])
-        components = pca.transform(pixels[0]), pca.transform(pixels[1])
+        with threadpool_limits(limits=1):  # the same sums on any number of cores
+            pca = PCA(dimensions, svd_solver="covariance_eigh").fit(pixels[0])
+            components = pca.transform(pixels[0]), pca.transform(pixels[1])
         self.add("raw pixels", lambda seed: pixels, "baseline")
         self.add(f"PCA, {dimensions}", lambda seed: components, "baseline")
         networks = {seed: untrained(seed) for seed in self.seeds}
@@ -275,7 +278,8 @@ class Scorecard:
 
     def _with_maps(self, record: results.Record) -> results.Record:
         drawn = self.maps(record.method)
-        clusters = clustering.cluster(self._features[record.method], len(self.test.class_names), seed=self.seeds[0])
+        classes = len(np.unique(self.test.labels))  # as in `score`
+        clusters = clustering.cluster(self._features[record.method], classes, seed=self.seeds[0])
         arrays = {
             "labels": self.drawn.labels,
             "clusters": clustering.align(self.test.labels, clusters)[: self.points],
@@ -297,6 +301,12 @@ class Scorecard:
         return "\n".join("  ".join(cell.rjust(16) for cell in row) for row in table_rows(self.records))
 
 
+def _seeds(seeds: Sequence[int]) -> list[int]:
+    if not len(seeds):
+        raise ValueError("`seeds` is empty: give one seed or more.")
+    return [int(seed) for seed in seeds]
+
+
 def table_rows(records: Sequence[results.Record]) -> list[list[str]]:
     """Return the scorecard as text, the heading first: mean ± standard deviation over the seeds.
 
@@ -304,16 +314,29 @@ def table_rows(records: Sequence[results.Record]) -> list[list[str]]:
     """
     heading = ["features", "d"] + [measure.title for measure in MEASURES.values()]
     return [heading] + [
-        [record.method, str(record.dimensions)] + [_cell(record, name) for name in MEASURES] for record in records
+        [record.method, str(record.dimensions)] + [written(record, name) for name in MEASURES] for record in records
     ]
 
 
-def _cell(record: results.Record, name: str) -> str:
-    if name == "p_value":
-        return f"{max(record.measures[name]):.3f}"
-    digits = 1 if name == "effective_rank" else 3
-    spread = f" ± {record.spread(name):.{digits}f}" if len(record.seeds) > 1 else ""
-    return f"{record.mean(name):.{digits}f}{spread}"
+def written(record: results.Record, measure: str) -> str:
+    """Return one entry of the table: mean ± spread over the seeds, or the largest p-value of any seed.
+
+    P-values are not averaged: the mean of p-values is none. The largest is the one that holds for every seed.
+
+    Examples
+    --------
+    >>> measures = {"knn": [0.5, 0.52], "p_value": [0.001, 0.004]}
+    >>> row = results.Record("a", "pixels", "baseline", "digits", 64, [0, 1], measures)
+    >>> written(row, "knn"), written(row, "p_value"), written(row, "nmi")
+    ('0.510 ± 0.014', '0.004', '–')
+    """
+    if not record.measures.get(measure):
+        return "–"
+    if measure == "p_value":
+        return f"{max(record.measures[measure]):.3f}"
+    digits = 1 if measure == "effective_rank" else 3
+    spread = f" ± {record.spread(measure):.{digits}f}" if len(record.measures[measure]) > 1 else ""
+    return f"{record.mean(measure):.{digits}f}{spread}"
 
 
 def _two_lines(cell: str) -> str:

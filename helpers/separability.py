@@ -14,7 +14,7 @@ from .validation import check_features, check_labels
 __all__ = ["PermutationTest", "effective_rank", "goodness", "permutation_test", "silhouette"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PermutationTest:
     """The outcome of a test against random labels.
 
@@ -39,7 +39,7 @@ def goodness(features, labels) -> float:
     """Return the clustering goodness: mean distance between classes / mean distance within classes.
 
     Every pair of images counts once, so large classes weigh more. At chance it is close to 1, and it shrinks
-    towards 1 as dimensions are added that say nothing: compare features of equal dimension, or their p-values.
+    towards 1 as dimensions are added that say nothing: compare features of equal dimension only.
 
     Parameters
     ----------
@@ -109,6 +109,7 @@ def permutation_test(features, labels, permutations: int = 999, seed: int = 0) -
     return PermutationTest(statistic, (1 + reached) / (1 + permutations), null)
 
 
+@threadpool_limits.wrap(limits=1)
 def silhouette(features, labels) -> float:
     """Return the mean silhouette of the classes, in [-1, 1].
 
@@ -128,10 +129,11 @@ def silhouette(features, labels) -> float:
 
 @threadpool_limits.wrap(limits=1)
 def effective_rank(features) -> float:
-    """Return how many dimensions the features really use, between 1 and d.
+    """Return how many dimensions the features really use: 1 to min(n - 1, d), or 0 where all rows are equal.
 
     The exponential of the entropy of the normalised singular values of the centred features: d for a round
-    cloud, 1 for a line. A network that has collapsed shows it here first.
+    cloud, 1 for a line. A network that has collapsed onto few directions shows it here first; that all rows are
+    nearly equal it cannot show, because it does not depend on scale.
 
     Parameters
     ----------
@@ -140,7 +142,6 @@ def effective_rank(features) -> float:
     Returns
     -------
     float
-        0 where all rows are equal.
 
     References
     ----------

@@ -215,7 +215,7 @@ def test_a_download_is_checked_before_it_is_kept(tiny_mnist, monkeypatch):
 
     kept = tiny_mnist.parents[1] / "keras" / "datasets" / "mnist.npz"
     monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **kwargs: Response(b"<html>sign in</html>"))
-    with pytest.raises(ValueError, match="damaged or cut short"):
+    with pytest.raises(ConnectionError, match=r"could not be downloaded .*damaged or cut short"):
         datasets.load("mnist")
     assert not kept.exists()
     good = tiny_mnist.read_bytes()
@@ -261,6 +261,21 @@ def test_every_damaged_file_is_named(folder):
     (folder / "dogs" / "cut.png").write_bytes(cut)
     with pytest.raises(ValueError, match=r"2 of 5 images .*cats/broken.png.*dogs/cut.png"):
         datasets.load("folder", path=folder)
+
+
+def test_images_of_more_than_eight_bits_are_refused_rather_than_whitened(tmp_path):
+    (tmp_path / "cells").mkdir()
+    Image.fromarray(np.full((8, 8), 40000, np.uint16)).save(tmp_path / "cells" / "deep.png")
+    with pytest.raises(ValueError, match=r"cells/deep.png .*more than 8 bits"):
+        datasets.load("folder", path=tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
+def test_what_systems_leave_behind_is_no_class_and_no_image(folder):
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / ".ipynb_checkpoints" / "a.png").write_bytes(b"")
+    (folder / "cats" / "._RGB.png").write_bytes(b"")
+    assert datasets.load("folder", path=folder).class_names == ("cats", "dogs")
 
 
 def test_a_folder_without_classes_is_refused(tmp_path):

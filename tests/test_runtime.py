@@ -64,3 +64,9 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
         runtime.replace_file(path, fail)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_written_file_may_be_read_by_those_who_may_read_others(tmp_path):
+    (tmp_path / "plain").write_bytes(b"")
+    runtime.replace_file(tmp_path / "replaced", lambda stream: stream.write(b""))
+    assert (tmp_path / "replaced").stat().st_mode == (tmp_path / "plain").stat().st_mode

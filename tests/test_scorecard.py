@@ -146,6 +146,13 @@ def test_a_card_without_seeds_is_refused(parts):
         Scorecard("my-chapter", *parts, RUN, seeds=())
 
 
+def test_rows_that_would_share_a_file_are_refused(card, parts):
+    train, test = parts
+    card.add("ae, 32", lambda seed: (pixels(train), pixels(test)))
+    with pytest.raises(ValueError, match="would share a file"):
+        card.add("AE 32", lambda seed: (pixels(train), pixels(test)))
+
+
 def test_an_unknown_kind_of_row_suggests_the_nearest(card):
     with pytest.raises(ValueError, match="did you mean 'baseline'"):
         card.add("x", lambda seed: None, kind="baselin")

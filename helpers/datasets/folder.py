@@ -61,9 +61,11 @@ def load_folder(
     if not home.is_dir():
         raise FileNotFoundError(f"There is no folder {home}: give a folder with one subfolder of images per class.")
     files = {
-        folder.name: sorted(file for file in folder.rglob("*") if file.suffix.lower() in _ENDINGS)
+        folder.name: sorted(
+            file for file in folder.rglob("*") if file.suffix.lower() in _ENDINGS and file.name[0] != "."
+        )
         for folder in sorted(home.iterdir())
-        if folder.is_dir()
+        if folder.is_dir() and not folder.name.startswith((".", "__"))  # what systems and tools leave behind
     }
     files = {name: found for name, found in files.items() if found}
     if not files:
@@ -73,8 +75,8 @@ def load_folder(
     for file in paths:
         try:
             images.append(_read(file, size, "L" if channels == 1 else "RGB"))
-        except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
-            damaged.append(f"{file.relative_to(home)} ({type(error).__name__})")
+        except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            damaged.append(f"{file.relative_to(home)} ({type(error).__name__}: {error})")
     if damaged:
         raise ValueError(
             f"{len(damaged)} of {len(paths)} images in {home} cannot be read: {', '.join(damaged)}; "
@@ -84,13 +86,15 @@ def load_folder(
         np.stack(images).reshape(len(images), *size, channels).astype(np.float32) / 255,
         np.repeat(np.arange(len(files)), [len(found) for found in files.values()]),
         tuple(files),
-        home.name,
-        f"the folder {home.name}, {len(paths)} images",
+        home.resolve().name,
+        f"the folder {home.resolve().name}, {len(paths)} images",
         licence,
     )
 
 
 def _read(file: Path, size: tuple[int, int], mode: str) -> np.ndarray:
     with Image.open(file) as image:
+        if image.mode.startswith(("I", "F")):  # Pillow would turn all that is brighter than 255 into white
+            raise ValueError("more than 8 bits per channel: convert it first")
         upright = ImageOps.exif_transpose(image).convert(mode)
         return np.asarray(ImageOps.fit(upright, size[::-1], Image.Resampling.BICUBIC))

@@ -12,7 +12,7 @@ from ..validation import check_images, check_labels
 __all__ = ["ImageSet"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single truth to compare
 class ImageSet:
     """Images, and what is known of them.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
-import urllib.error
 import urllib.request
 import zipfile
 import zlib
@@ -100,10 +100,10 @@ def _download(allowed: bool) -> Path:
     try:
         with urllib.request.urlopen(_ADDRESS, timeout=30) as response:
             content = response.read()
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        _read(content, _ADDRESS, _DIGESTS)
+    except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise ConnectionError(_NOT_FOUND.format(reason=reason)) from error
-    _read(content, _ADDRESS, _DIGESTS)
     file = runtime.keras_folder("datasets") / "mnist.npz"
     runtime.replace_file(file, lambda stream: stream.write(content))
     return file
@@ -114,7 +114,7 @@ def _read(content: bytes, where: str, names) -> dict[str, np.ndarray]:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in names}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"The MNIST file {where} is damaged or cut short ({error}): delete it and load again, or give another path."
         ) from error
