@@ -1,6 +1,6 @@
 # Features Without Labels. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help book test serve notebooks readme format lock clean test-jax test-torch test-keras-3.13 test-backend
+.PHONY: help book test serve notebooks readme format lock clean test-jax test-torch test-keras-3.13
 
 # the newest Python of the supported ones that really starts: a shim of a version manager may not
 ifndef PYTHON
@@ -70,9 +70,10 @@ clean:  ## remove what was built and run; the environments stay
 # the environment is made anew where another Python or other extras are asked for
 WANTED = $(strip $(PYTHON) $(EXTRAS) $(EXTRA_PACKAGES))
 ifneq ($(WANTED),$(shell cat $(VENV)/installed 2>/dev/null))
-.PHONY: $(VENV)/installed
+CHANGED = always
 endif
-$(VENV)/installed: uv.lock pyproject.toml | $(UV)
+always:
+$(VENV)/installed: uv.lock pyproject.toml $(CHANGED) | $(UV)
 	@$(UV) sync --locked --quiet $(foreach extra,$(EXTRAS),--extra $(extra))
 	@$(if $(EXTRA_PACKAGES),$(UV) pip install --quiet --python $(VENV) $(foreach package,$(EXTRA_PACKAGES),"$(package)"))
 	@echo $(WANTED) > $@

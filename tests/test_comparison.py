@@ -132,7 +132,7 @@ def test_entries_agree_with_the_scorecard_of_the_chapters():
     heading, entries = scorecard.table_rows([row])
     titles = {measure.title: key for key, measure in scorecard.MEASURES.items()}
     of_chapter = {titles[title]: entry for title, entry in zip(heading, entries, strict=True) if title in titles}
-    assert {key: comparison.written(row, key) for key in of_chapter} == of_chapter
+    assert {key: scorecard.written(row, key) for key in of_chapter} == of_chapter
 
 
 def test_a_measure_that_a_row_lacks_is_a_dash():
@@ -296,7 +296,7 @@ def test_the_ranks_follow_knn_and_each_line_tells_its_numbers():
     for line, row in zip(lines, expected, strict=True):
         assert line.svg["role"] == "img"
         assert line.svg["aria-label"] == (
-            f"kNN {comparison.written(row, 'knn')}, linear probe {comparison.written(row, 'linear_probe')}"
+            f"kNN {scorecard.written(row, 'knn')}, linear probe {scorecard.written(row, 'linear_probe')}"
         )
 
 

@@ -120,7 +120,7 @@ def test_each_method_has_a_card_with_its_numbers_under_its_chapter():
             for name in MAPS:
                 assert f"{name} trustworthiness {row.maps[name]['trustworthiness']:.2f}" in text
             for key, measure in scorecard.MEASURES.items():
-                assert f"{measure.title} {comparison.written(row, key)}" in text
+                assert f"{measure.title} {scorecard.written(row, key)}" in text
 
 
 def test_pictures_exist_and_are_described(tmp_path):
