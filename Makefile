@@ -15,6 +15,8 @@ export UV_PROJECT_ENVIRONMENT = $(VENV)
 export UV_PYTHON = $(PYTHON)
 # importing Keras then takes a third of the time, in every chapter and test
 export UV_COMPILE_BYTECODE = 1
+# the tests ask for uv too
+export PATH := $(PATH):$(CURDIR)/.venv-uv/bin
 
 help:  ## list the targets
 	@grep -E '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([^:]+):.*## (.*)/\1|\2/' | column -t -s '|'
