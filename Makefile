@@ -19,7 +19,7 @@ export UV_COMPILE_BYTECODE = 1
 export PATH := $(PATH):$(CURDIR)/.venv-uv/bin
 
 help:  ## list the targets
-	@grep -E '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([^:]+):.*## (.*)/\1|\2/' | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 book: $(VENV)/installed  ## run the chapters that changed and build the site into _build/html
 	@$(RUN) book/build.py
