@@ -34,7 +34,7 @@ PALETTE = ("#332288", "#CC6677", "#117733", "#3C93C2", "#B8860B", "#882255", "#2
 MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "*")
 
 
-def images(images, columns: int = 12, titles: Sequence[str] | None = None, ax=None):
+def images(images, columns: int = 12, ax=None):
     """Draw images as a contact sheet, row by row.
 
     Parameters
@@ -42,8 +42,6 @@ def images(images, columns: int = 12, titles: Sequence[str] | None = None, ax=No
     images : array_like of float, shape (n, h, w, c)
         Values in [0, 1]; values outside, as a network may return, are clipped.
     columns : int
-    titles : sequence of str, optional
-        One for each image, written above it.
     ax : matplotlib Axes, optional
 
     Returns
@@ -54,7 +52,7 @@ def images(images, columns: int = 12, titles: Sequence[str] | None = None, ax=No
     n, height, width, _ = array.shape
     columns = min(columns, n)
     rows = -(-n // columns)
-    gap = max(1, height // 14) + (height // 3 if titles is not None else 0)
+    gap = max(1, height // 14)
     sheet = np.ones((rows * (height + gap), columns * (width + 1), array.shape[-1]), np.float32)
     for place, image in enumerate(array):
         top, left = place // columns * (height + gap) + gap, place % columns * (width + 1)
@@ -62,9 +60,6 @@ def images(images, columns: int = 12, titles: Sequence[str] | None = None, ax=No
     inches = min(9, 1 + 0.7 * columns)  # a few images are not blown up
     ax = ax or plt.subplots(figsize=(inches, inches * sheet.shape[0] / sheet.shape[1]))[1]
     ax.imshow(sheet if sheet.shape[-1] == 3 else sheet[..., 0], vmin=0, vmax=1)
-    for place, title in enumerate(titles if titles is not None else ()):
-        top, left = place // columns * (height + gap) + gap, place % columns * (width + 1)
-        ax.text(left + width / 2, top - 1, title, ha="center", va="bottom", fontsize=8)
     ax.axis("off")
     return ax
 
