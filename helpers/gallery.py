@@ -317,14 +317,10 @@ def _medoids(record: Record) -> list[dict]:
 def _style(number: int) -> dict:
     """Return how a class is drawn: beyond the palette's length the shape changes before a pair repeats."""
     colour = plots.PALETTE[number % len(plots.PALETTE)]
-    marker = _marker(number)
+    marker = plots.marker(number)
     name, angle = _BOKEH_MARKERS[marker]
     path = " ".join(f"{x:.3g} {-y:.3g}" for x, y in _outline(marker))
     return {"light": colour, "dark": _on_dark(colour), "marker": name, "angle": angle, "path": f"M{path}Z"}
-
-
-def _marker(number: int) -> str:
-    return plots.MARKERS[(number + number // len(plots.PALETTE)) % len(plots.MARKERS)]
 
 
 @lru_cache

@@ -23,15 +23,22 @@ __all__ = [
     "images",
     "lines",
     "maps",
+    "marker",
     "null_distribution",
     "scatter_map",
     "scores",
+    "violins",
 ]
 
 # Tol's "muted" scheme, its pale colours darkened: apart for every kind of colour vision, and 3 : 1 on white paper
 PALETTE = ("#332288", "#CC6677", "#117733", "#3C93C2", "#B8860B", "#882255", "#2A8F80", "#7F7F1F", "#AA4499", "#666666")
 # the class is told twice, by colour and by shape
 MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "*")
+
+
+def marker(number: int) -> str:
+    """Return the mark of a class: beyond ten classes a colour returns, with another shape."""
+    return MARKERS[(number + number // len(PALETTE)) % len(MARKERS)]
 
 
 def images(images, columns: int = 12, ax=None):
@@ -148,7 +155,7 @@ def scatter_map(coordinates, labels, class_names: Sequence[str], ax=None, title:
     ax = ax or plt.subplots(figsize=(4.5, 4.2))[1]
     coordinates, labels = np.asarray(coordinates), np.asarray(labels)
     for number, name in enumerate(class_names):
-        style = {"marker": MARKERS[number % len(MARKERS)], "color": PALETTE[number % len(PALETTE)]}
+        style = {"marker": marker(number), "color": PALETTE[number % len(PALETTE)]}
         ax.scatter(*coordinates[labels == number].T, s=14, linewidths=0, label=name, **style)
     ax.set(title=title, xticks=[], yticks=[])
     ax.grid(False)
@@ -194,6 +201,32 @@ def null_distribution(test, ax=None, name: str = "goodness"):
     ax.axvline(test.statistic, color=PALETTE[5], label="these labels")
     ax.set(xlabel=name, ylabel="shuffles", title=f"{name} {test.statistic:.3f}, p = {test.p_value:.3f}")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
+def violins(tests: Mapping, ax=None, title: str = "", name: str = "goodness"):
+    """Draw, for several tests side by side, the statistic above a violin of its values under shuffled labels.
+
+    Parameters
+    ----------
+    tests : mapping of str to helpers.separability.PermutationTest
+        In the order in which they are drawn, for example the stages of a network by depth.
+    title, name : str
+        What stands above the axes, and what the statistic is called.
+
+    Returns
+    -------
+    Axes
+    """
+    ax = ax or plt.subplots(figsize=(1 + 0.8 * len(tests), 2.6))[1]
+    places = np.arange(len(tests))
+    drawn = ax.violinplot([test.null_distribution for test in tests.values()], places, widths=0.8, showextrema=False)
+    for body in drawn["bodies"]:
+        body.set(facecolor=PALETTE[3], alpha=0.7)
+    observed = [test.statistic for test in tests.values()]
+    ax.plot(places, observed, color=PALETTE[5], marker=MARKERS[0], markersize=5, linewidth=1)
+    ax.set(title=title, ylabel=name, xticks=places, xticklabels=list(tests))
+    ax.grid(axis="x", visible=False)
     return ax
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -217,22 +218,27 @@ class Scorecard:
         )
         return self._rows[method]
 
-    def add_baselines(self, dimensions: int, untrained: Callable[[int], Callable]) -> None:
+    def add_baselines(self, dimensions: int, untrained: Callable[[int], Callable] | None = None) -> None:
         """Add the rows that every chapter has: raw pixels, PCA, and the untrained network.
 
         Parameters
         ----------
         dimensions : int
             Of the PCA.
-        untrained : callable
-            Maps a seed to a Keras model with random weights, of the shape of the chapter's network.
+        untrained : callable, optional
+            Maps a seed to a Keras model with random weights, of the shape of the chapter's network. A chapter
+            about several layers of one network leaves it out and adds each layer's untrained row itself.
         """
         pixels = self.train.images.reshape(len(self.train), -1), self.test.images.reshape(len(self.test), -1)
         with threadpool_limits(limits=1):  # the same sums on any number of cores
-            pca = PCA(dimensions, svd_solver="covariance_eigh").fit(pixels[0])
+            # the fast solver needs a matrix of pixels x pixels, which for large images no memory holds
+            wide = pixels[0].shape[1] > len(self.train)
+            pca = PCA(dimensions, svd_solver="full" if wide else "covariance_eigh").fit(pixels[0])
             components = pca.transform(pixels[0]), pca.transform(pixels[1])
         self.add("raw pixels", lambda seed: pixels, "baseline")
         self.add(f"PCA, {dimensions}", lambda seed: components, "baseline")
+        if untrained is None:
+            return
         networks = {seed: untrained(seed) for seed in self.seeds}
         self.add(
             "untrained network",
@@ -283,7 +289,7 @@ class Scorecard:
         arrays = {
             "labels": self.drawn.labels,
             "clusters": clustering.align(self.test.labels, clusters)[: self.points],
-            "thumbnails": np.round(self.drawn.images * 255).astype(np.uint8),
+            "thumbnails": _thumbnails(self.drawn.images),
             **{name: drawing.coordinates for name, drawing in drawn.items()},
         }
         quality = {
@@ -299,6 +305,18 @@ class Scorecard:
 
     def __repr__(self) -> str:
         return "\n".join("  ".join(cell.rjust(16) for cell in row) for row in table_rows(self.records))
+
+
+def _thumbnails(images: np.ndarray, longest: int = 64) -> np.ndarray:
+    """Return images as uint8, no side longer than `longest` pixels: more than a map ever shows."""
+    pixels = np.round(images * 255).astype(np.uint8)
+    n, height, width, channels = pixels.shape
+    if max(height, width) <= longest:
+        return pixels
+    size = [max(1, round(side * longest / max(height, width))) for side in (width, height)]
+    planes = pixels[..., 0] if channels == 1 else pixels
+    small = [np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.LANCZOS)) for plane in planes]
+    return np.stack(small).reshape(n, *size[::-1], channels)
 
 
 def _seeds(seeds: Sequence[int]) -> list[int]:

@@ -92,6 +92,27 @@ def test_the_null_distribution_shows_the_statistic():
     assert "p = 0.020" in ax.get_title(loc="left")
 
 
+def test_violins_stand_under_the_statistics_of_their_tests():
+    nulls = np.random.default_rng(0).normal(1, 0.01, (2, 200))
+    tests = {
+        name: separability.PermutationTest(statistic, 0.005, null, "independent")
+        for name, statistic, null in zip(("pool 1", "pool 2"), (1.1, 1.3), nulls, strict=True)
+    }
+    ax = plots.violins(tests, title="shapes")
+    assert ax.lines[0].get_ydata() == pytest.approx([1.1, 1.3])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["pool 1", "pool 2"]
+    for place, (body, null) in enumerate(zip(ax.collections, nulls, strict=True)):
+        (x, y) = body.get_paths()[0].vertices.T
+        assert (x.min() + x.max()) / 2 == pytest.approx(place)
+        assert (y.min(), y.max()) == pytest.approx((null.min(), null.max()), abs=0.01)
+
+
+def test_more_classes_than_colours_still_look_different():
+    ax = plots.scatter_map(np.zeros((28, 2)), np.arange(28), [str(number) for number in range(28)])
+    looks = {(tuple(marks.get_facecolor()[0]), marks.get_paths()[0].vertices.tobytes()) for marks in ax.collections}
+    assert len(looks) == 28
+
+
 def test_scores_draw_means_and_spreads():
     row = Record("c", "m", "method", "d", 2, [0, 1], {"knn": [0.4, 0.6]})
     ax = plots.scores([row], {"knn": "kNN"})

@@ -65,6 +65,36 @@ def test_score_refuses_nan_and_lengths_that_differ(parts):
         score(pixels(test), test.labels * 0, pixels(train), train.labels)
 
 
+def test_a_chapter_about_layers_adds_its_untrained_rows_itself(card):
+    card.add_baselines(16)
+    assert [record.method for record in card.records] == ["raw pixels", "PCA, 16"]
+
+
+def test_the_pca_of_images_with_more_pixels_than_there_are_images_keeps_most_variance(parts):
+    small = parts[0][:40], parts[1][:60]
+    card = Scorecard("my-chapter", *small, RUN, permutations=19)
+    card.add_baselines(5)
+    centred = pixels(small[0]) - pixels(small[0]).mean(axis=0)
+    directions = np.linalg.svd(centred, full_matrices=False)[2][:5]
+    scores = (pixels(small[1]) - pixels(small[0]).mean(axis=0)) @ directions.T
+    record = card.records[1]
+    expected = score(scores, small[1].labels, centred @ directions.T, small[0].labels, permutations=19)
+    assert record.measures["goodness"][0] == pytest.approx(expected["goodness"], rel=1e-4)
+
+
+def test_large_images_are_stored_as_small_ones(tmp_path):
+    random = np.random.default_rng(0)
+    images = random.uniform(size=(40, 8, 5, 3)).repeat(20, axis=1).repeat(20, axis=2)  # 160 x 100, flat blocks
+    part = datasets.ImageSet(images, np.arange(40) % 2, ("a", "b"), "blocks", "made here", "none")
+    card = Scorecard("my-chapter", part, part, RUN, permutations=19, points=35)
+    card.add("mean colour", lambda seed: (images.mean(axis=(1, 2)), images.mean(axis=(1, 2))))
+    card.save(tmp_path)
+    (record,) = results.load(tmp_path)
+    assert record.arrays["thumbnails"].shape == (35, 64, 40, 3)
+    centres = record.arrays["thumbnails"][:, 4::8, 4::8]
+    assert np.abs(centres - part.images[:35, 10::20, 10::20] * 255).max() < 12
+
+
 def test_the_baselines_stand_in_every_card(card, parts):
     card.add_baselines(16, untrained=lambda seed: backbones.small_encoder(parts[0].shape, 24, seed))
     assert [(row.method, row.dimensions, row.kind) for row in card.records] == [
