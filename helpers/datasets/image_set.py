@@ -75,6 +75,30 @@ class ImageSet:
         """Return the first image of each group: independent images, as a permutation test needs them."""
         return self[np.sort(np.unique(self.groups, return_index=True)[1])]
 
+    def sample(self, n: int, seed: int = 0) -> ImageSet:
+        """Return `n` images drawn at random, each class with its share, in random order.
+
+        Parameters
+        ----------
+        n : int
+            How many; where there are no more than `n`, all of them are returned.
+        seed : int
+
+        Raises
+        ------
+        ValueError
+            If `n` is smaller than the number of classes.
+        """
+        classes = len(np.unique(self.labels))
+        if n < classes:
+            raise ValueError(f"{n} images cannot hold {classes} classes: ask for {classes} images or more.")
+        if n >= len(self):
+            return self[np.random.default_rng(seed).permutation(len(self))]
+        if n > len(self) - classes:  # what is left out is too little to hold each class, so draw that freely
+            return self[np.random.default_rng(seed).permutation(len(self))[:n]]
+        rows, _ = train_test_split(np.arange(len(self)), train_size=n, random_state=seed, stratify=self.labels)
+        return self[rows]
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels of one image."""
