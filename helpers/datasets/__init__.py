@@ -10,12 +10,20 @@ from .digits import load_digits, load_shifted_digits
 from .folder import load_folder
 from .image_set import ImageSet
 from .mnist import load_mnist
+from .paintings import load_paintings
+from .patches import load_patches
+from .shapes import load_shapes
+from .textures import load_textures
 
 __all__ = ["LOADERS", "ImageSet", "load"]
 
 LOADERS = {
     "digits": load_digits,
     "shifted-digits": load_shifted_digits,
+    "shapes": load_shapes,
+    "textures": load_textures,
+    "paintings": load_paintings,
+    "patches": load_patches,
     "mnist": load_mnist,
     "folder": load_folder,
 }
@@ -26,7 +34,7 @@ def load(name: str, **options) -> ImageSet:
 
     Parameters
     ----------
-    name : {'digits', 'shifted-digits', 'mnist', 'folder'}
+    name : {'digits', 'shifted-digits', 'shapes', 'textures', 'paintings', 'patches', 'mnist', 'folder'}
     **options
         Passed to the set's own loader, where they are described.
 

@@ -1,0 +1,60 @@
+"""What the generated sets share: seeds for each class, coordinates of pixels, soft edges, checks of sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["LICENCE", "batches", "check_whole", "coverage", "generators", "pixel_centres", "turned"]
+
+LICENCE = "CC BY 4.0"  # of every set that this course generates
+
+
+def check_whole(value: int, what: str, least: int, most: int | None = None) -> int:
+    """Return `value` if it is a whole number from `least` to `most`.
+
+    Raises
+    ------
+    ValueError
+        If it is not; the sentence names the range.
+    """
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_whole or value < least or (most is not None and value > most):
+        allowed = f"of {least} or more" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{what}={value!r}, but it is a whole number {allowed}.")
+    return int(value)
+
+
+def generators(seed: int, label: int, rows: slice) -> list[np.random.Generator]:
+    """Return a generator for each image, its own by seed, class and number.
+
+    So no image depends on how many others are drawn, or in which batches: fewer images of a class are the
+    first of the many.
+    """
+    return [np.random.default_rng((seed, label, number)) for number in range(rows.start, rows.stop)]
+
+
+def batches(n: int, size: int, pixels: int = 2**20) -> list[slice]:
+    """Cut `n` images of `size` x `size` into parts of about `pixels` pixels: work that stays near the cache."""
+    step = max(1, pixels // size**2)
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+
+
+def pixel_centres(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return x and y of the pixels' centres, of shapes (1, size) and (size, 1), on a canvas of side 1 about 0."""
+    along = ((np.arange(size) + 0.5) / size - 0.5).astype(np.float32)
+    return along[None, :], along[:, None]
+
+
+def turned(x: np.ndarray, y: np.ndarray, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the coordinates in axes turned by `angle`, one angle (n,) for each image: shapes (n, h, w)."""
+    cosine = np.cos(angle).astype(np.float32)[:, None, None]
+    sine = np.sin(angle).astype(np.float32)[:, None, None]
+    return cosine * x + sine * y, cosine * y - sine * x
+
+
+def coverage(distance: np.ndarray, size: int) -> np.ndarray:
+    """Return how much of a pixel a figure covers, from the signed distance (below 0 inside) to its outline.
+
+    Exact for a straight edge along a side of the pixel, and close to it for others: edges without steps.
+    """
+    return np.clip(0.5 - size * distance, 0, 1)

@@ -1,0 +1,117 @@
+"""Four simple objects, turned, sized and placed at random: generated."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .drawing import LICENCE, batches, check_whole, coverage, generators, pixel_centres, turned
+from .image_set import ImageSet
+
+__all__ = ["load_shapes"]
+
+_SCALE = (0.2, 0.5)  # side of the square of equal area, in sides of the canvas
+_REACH = 0.923  # the farthest point of any shape of area 1 from its centre: the star's
+
+
+def load_shapes(per_class: int = 200, size: int = 299, seed: int = 0) -> ImageSet:
+    """Draw triangles, squares, five-pointed stars and crosses, black on white.
+
+    After the synthetic set of a study that probed Inception-v3 layer by layer: four simple objects, 200 images
+    of each, 299 x 299 pixels, rotation and size at random. The study shows its objects in a figure only, so
+    the four are ours. Here the place is random, too, and a shape never leaves the canvas.
+
+    All shapes of one size have the same area, and sizes and places are drawn alike for every class: how dark an
+    image is, and where, says nothing about its class. Only the outline does.
+
+    Parameters
+    ----------
+    per_class : int
+        Images of each class. Fewer images are the first of the many.
+    size : int
+        Height and width, in pixels, at least 16. The same seed draws the same shapes at every size.
+    seed : int
+
+    Returns
+    -------
+    ImageSet
+        Images of shape (4 * per_class, size, size, 1), class by class. 800 images of 299 x 299 are 286 MB.
+
+    Raises
+    ------
+    ValueError
+        If `per_class` is not positive, `size` is below 16 or `seed` is negative.
+
+    Examples
+    --------
+    >>> shapes = load_shapes(per_class=3, size=32)
+    >>> shapes.images.shape, shapes.class_names
+    ((12, 32, 32, 1), ('triangle', 'square', 'star', 'cross'))
+    """
+    check_whole(per_class, "per_class", 1)
+    check_whole(size, "size", 16)
+    check_whole(seed, "seed", 0)
+    images = np.empty((len(_WEDGES) * per_class, size, size, 1), np.float32)
+    for label, (folds, distance) in enumerate(_WEDGES.values()):
+        for part in batches(per_class, size):
+            rows = slice(label * per_class + part.start, label * per_class + part.stop)
+            draws = np.stack([random.uniform(size=4) for random in generators(seed, label, part)])
+            images[rows, ..., 0] = 1 - _drawn(draws, folds, distance, size)
+    return ImageSet(
+        images,
+        np.repeat(np.arange(len(_WEDGES)), per_class),
+        tuple(_WEDGES),
+        "shapes",
+        f"made by this course, seed {seed}; after a study of Inception-v3's layers (four simple objects)",
+        LICENCE,
+    )
+
+
+def _drawn(draws: np.ndarray, folds: int, distance, size: int) -> np.ndarray:
+    """Return the coverage of one shape, drawn by four numbers in [0, 1) for each image, shape (n, size, size)."""
+    scale = _SCALE[0] + (_SCALE[1] - _SCALE[0]) * draws[:, 0]
+    free = 0.5 - _REACH * scale
+    x, y = pixel_centres(size)
+    x = x - (free * (2 * draws[:, 1] - 1)).astype(np.float32)[:, None, None]
+    y = y - (free * (2 * draws[:, 2] - 1)).astype(np.float32)[:, None, None]
+    scale = scale.astype(np.float32)[:, None, None]
+    return coverage(scale * distance(*_folded(*turned(x, y, 2 * np.pi * draws[:, 3]), folds, scale)), size)
+
+
+def _folded(x: np.ndarray, y: np.ndarray, folds: int, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fold the plane, as one folds paper for a cut-out star, into the wedge of angles from 0 to pi / folds."""
+    wedge = np.float32(2 * np.pi / folds)
+    angle = np.arctan2(y, x)
+    angle = np.abs(angle - wedge * np.rint(angle / wedge))
+    radius = np.hypot(x, y) / scale
+    return radius * np.cos(angle), radius * np.sin(angle)
+
+
+def _polygon(corners: int):
+    """Return the signed distance to a regular polygon of area 1; its wedge holds half of one side."""
+    apothem = 1 / np.sqrt(corners * np.tan(np.pi / corners))
+    return lambda x, y: x - np.float32(apothem)
+
+
+def _star(points: int, waist: float):
+    """Return the signed distance to a star of area 1 whose inner corners lie at `waist` times its radius."""
+    half = np.pi / points
+    radius = 1 / np.sqrt(points * waist * np.sin(half))
+    tip, notch = np.array([radius, 0]), radius * waist * np.array([np.cos(half), np.sin(half)])
+    along = (notch - tip) / np.hypot(*(notch - tip))
+    normal = np.array([along[1], -along[0]])  # away from the centre
+    return lambda x, y: np.float32(normal[0]) * (x - np.float32(tip[0])) + np.float32(normal[1]) * y
+
+
+def _cross(width: float):
+    """Return the signed distance to a cross of area 1 whose arms are `width` times as wide as the whole."""
+    arm = 0.5 / np.sqrt(width * (2 - width))
+    return lambda x, y: np.maximum(x - np.float32(arm), y - np.float32(width * arm))
+
+
+# how often the plane is folded, and the distance to the outline within the wedge
+_WEDGES = {
+    "triangle": (3, _polygon(3)),
+    "square": (4, _polygon(4)),
+    "star": (5, _star(5, waist=0.4)),
+    "cross": (4, _cross(width=1 / 3)),
+}
