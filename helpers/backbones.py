@@ -1,11 +1,243 @@
-"""Networks that more than one chapter uses."""
+"""Networks that more than one chapter uses: a small encoder, and deep ones with their weights and their stages."""
 
 from __future__ import annotations
 
-import keras
-from keras import layers
+import hashlib
+import http.client
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
 
-__all__ = ["small_encoder"]
+import keras
+import numpy as np
+from keras import layers
+from tqdm import tqdm
+
+from . import runtime
+from . import weights as stored
+from .validation import check_choice
+
+__all__ = ["Backbone", "Preparation", "available", "load", "small_encoder"]
+
+WEIGHTS = ("imagenet", "self_made", "random")
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A deep network with its weights, whose stages are computed in one pass.
+
+    Attributes
+    ----------
+    name : str
+    model : keras.Model
+        Takes images (n, h, w, c) in [0, 1] of any size, grey (c = 1) or in colour (c = 3); it resizes them,
+        repeats grey and scales the values as the network was trained. Returns one matrix (n, d) for each stage.
+    sizes : dict of str to int
+        The stages from first to last, and the number of features of each.
+    weights : {'imagenet', 'self_made', 'random'}
+    source : str
+        A sentence about the weights, to print and to store beside every result.
+    digest : str
+        SHA-256 of the weights in use: equal for equal numbers, wherever they came from.
+    size : int or None
+        The side, in pixels, of the square that images are resized to.
+    """
+
+    name: str
+    model: keras.Model = field(repr=False)
+    sizes: dict[str, int]
+    weights: str
+    source: str
+    digest: str
+    size: int | None = None
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The names of the stages, from first to last."""
+        return tuple(self.sizes)
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What differs from network to network; another network is another entry of `_NETWORKS`."""
+
+    constructor: Callable  # of keras.applications
+    title: str
+    file: str  # the weights without the classifier, as Keras names them
+    md5: str
+    folder: str  # at Keras' address
+    least: int  # pixels
+    stages: Callable[[keras.Model], dict]
+    scale: tuple[float, float, float]
+    offset: tuple[float, float, float]
+    blue_first: bool = False
+
+
+_ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
+
+
+def _inception_v3_stages(network: keras.Model) -> dict:
+    """Return the four pooling stages of the layer-probing paper, whose sizes at 299 pixels are its own.
+
+    The network has four layers of maximum pooling, and the paper's second stage is the *third* of them: the
+    pool branch inside the first grid reduction (17 x 17 x 288 = 83,232), not the second pooling layer of the
+    stem (35 x 35 x 192 = 235,200). Layers are told apart by type and order: Keras counts their names on from
+    network to network.
+    """
+    pools = [layer.output for layer in network.layers if isinstance(layer, layers.MaxPooling2D)]
+    taps = {f"pool {stage}": layers.Flatten()(pools[position]) for stage, position in ((1, 0), (2, 2), (3, 3))}
+    return {**taps, "pool 4": layers.GlobalAveragePooling2D(name="avg_pool")(network.output)}
+
+
+_NETWORKS = {
+    "inception_v3": _Network(
+        keras.applications.InceptionV3,
+        title="Inception-v3",
+        file="inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        md5="bcbd6486424b2319ff4ef7d526e38f63",
+        folder="inception_v3",
+        least=75,
+        stages=_inception_v3_stages,
+        scale=(2.0, 2.0, 2.0),  # [0, 1] to [-1, 1]
+        offset=(-1.0, -1.0, -1.0),
+    ),
+}
+
+
+@keras.saving.register_keras_serializable(package="helpers")
+class Preparation(layers.Layer):
+    """Images in [0, 1] of any size, grey or in colour, as a pretrained network expects them.
+
+    Resized bilinearly, with antialiasing where they shrink, to `size` x `size` pixels (the shape of the image is
+    not kept: a square is what the network was trained on); grey repeated to three channels; then
+    ``scale * value + offset`` for each channel, and the channels reversed where the network was trained on
+    blue, green, red.
+
+    Parameters
+    ----------
+    size : int
+    scale, offset : sequence of three float
+    blue_first : bool
+    """
+
+    def __init__(self, size, scale, offset, blue_first=False, **options):
+        super().__init__(**options)
+        self.size, self.blue_first = size, blue_first
+        self.scale, self.offset = tuple(scale), tuple(offset)
+
+    def call(self, images):
+        images = keras.ops.image.resize(
+            images, (self.size, self.size), interpolation="bilinear", antialias=True, data_format="channels_last"
+        )
+        # three factors against one channel: broadcasting repeats grey
+        prepared = images * np.float32(self.scale) + np.float32(self.offset)
+        return keras.ops.flip(prepared, axis=-1) if self.blue_first else prepared
+
+    def compute_output_shape(self, shape):
+        return (shape[0], self.size, self.size, 3)
+
+    def get_config(self):
+        ours = {"size": self.size, "scale": self.scale, "offset": self.offset, "blue_first": self.blue_first}
+        return {**super().get_config(), **ours}
+
+
+def load(
+    network: str = "inception_v3",
+    weights: str = "auto",
+    *,
+    size: int = 299,
+    seed: int = 0,
+    folder: Path | str | None = None,
+    download: bool = True,
+) -> Backbone:
+    """Build a deep network, find its weights, and print in one line which ones are used.
+
+    With ``weights="auto"`` the first of these is taken:
+
+    1. ImageNet weights in `folder`, else in the folder that ``COURSE_WEIGHTS`` names (which may be read-only);
+    2. ImageNet weights in Keras' own cache, ``~/.keras/models``;
+    3. a download into that cache;
+    4. our own weights, made without natural images: in that same folder, in the package, in the repository;
+    5. random weights.
+
+    An ImageNet file has the name that Keras gives it (``inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5``)
+    and is used only if its MD5 is the published one. No file of yours is ever deleted or overwritten.
+
+    Parameters
+    ----------
+    network : {'inception_v3'}
+    weights : {'auto', 'imagenet', 'self_made', 'random'}
+        Anything but ``'auto'`` is used or refused, never replaced by something else.
+    size : int
+        The side, in pixels, of the square that images are resized to. 299 is what Inception-v3 was made for, 75
+        the least it takes; stages and time shrink with the square of it.
+    seed : int
+        Draws random weights: the same numbers on every back-end, whatever was drawn before.
+    folder : path, optional
+        Where to look first.
+    download : bool
+        Whether the network may be used.
+
+    Returns
+    -------
+    Backbone
+
+    Raises
+    ------
+    FileNotFoundError
+        If `folder` does not exist, or the weights asked for are nowhere and `download` is False.
+    ConnectionError
+        If ImageNet weights are asked for, are nowhere on this machine, and cannot be downloaded.
+    ValueError
+        If a name is unknown, the size too small, the seed negative, or a file of weights in `folder` is damaged.
+
+    References
+    ----------
+    Szegedy, Vanhoucke, Ioffe, Shlens and Wojna (2016), Rethinking the Inception architecture for computer vision,
+    https://doi.org/10.1109/CVPR.2016.308
+
+    Examples
+    --------
+    >>> backbone = load(weights="random", size=75)
+    inception_v3, 75 x 75 pixels: random weights (seed 0)
+    >>> backbone.sizes
+    {'pool 1': 18496, 'pool 2': 2592, 'pool 3': 768, 'pool 4': 2048}
+    """
+    entry = _NETWORKS[check_choice(network, _NETWORKS, "network")]
+    check_choice(weights, ("auto", *WEIGHTS), "kind of weights")
+    if size < entry.least:
+        raise ValueError(f"size={size} is too small for {entry.title}: give {entry.least} pixels or more.")
+    if seed < 0:
+        raise ValueError(f"The seed is {seed}, but a seed is 0 or more.")
+    folder = _checked_folder(folder)
+    model, sizes = _build(network, entry, size)
+    kind, source, missing = _fill(model, network, weights, _Search(folder, download), seed)
+    print("; ".join([f"{network}, {size} x {size} pixels: {source}", *missing]))
+    return Backbone(network, model, sizes, kind, source, stored.digest(model), size)
+
+
+def available(network: str = "inception_v3", *, folder: Path | str | None = None) -> tuple[str, ...]:
+    """Return which weights can be had without a download, of ``'imagenet'``, ``'self_made'`` and ``'random'``.
+
+    Parameters
+    ----------
+    network : {'inception_v3'}
+    folder : path, optional
+        As for `load`.
+
+    Examples
+    --------
+    >>> "random" in available("inception_v3")
+    True
+    """
+    entry = _NETWORKS[check_choice(network, _NETWORKS, "network")]
+    search = _Search(_checked_folder(folder), download=False)
+    places = [*search.user_folders(), runtime.keras_folder("models")]
+    imagenet = any(_md5(place / entry.file) == entry.md5 for place in places if (place / entry.file).is_file())
+    own = search.self_made(network) is not None
+    return tuple(name for name, there in zip(WEIGHTS, (imagenet, own, True), strict=True) if there)
 
 
 def small_encoder(shape: tuple[int, int, int], dimensions: int = 128, seed: int = 0) -> keras.Sequential:
@@ -39,3 +271,157 @@ def small_encoder(shape: tuple[int, int, int], dimensions: int = 128, seed: int 
         ],
         name="small_encoder",
     )
+
+
+def _build(name: str, entry: _Network, size: int) -> tuple[keras.Model, dict[str, int]]:
+    images = keras.Input((None, None, None), name="images")
+    prepared = Preparation(size, entry.scale, entry.offset, entry.blue_first, name="preparation")(images)
+    network = entry.constructor(include_top=False, weights=None, input_tensor=prepared, input_shape=(size, size, 3))
+    stages = entry.stages(network)
+    sizes = {stage: prod(tensor.shape[1:]) for stage, tensor in stages.items()}
+    return keras.Model(images, list(stages.values()), name=name), sizes
+
+
+def _fill(model: keras.Model, network: str, wanted: str, search: _Search, seed: int) -> tuple[str, str, list]:
+    """Load the weights that are wanted; return their kind, a sentence about them, and why no better ones."""
+    entry, missing = _NETWORKS[network], []
+    if wanted in ("auto", "imagenet"):
+        try:
+            path = search.imagenet(entry)
+            model.load_weights(path)
+            return "imagenet", f"ImageNet weights ({path.name}, MD5 {entry.md5[:8]}...)", missing
+        except _NotHad as error:
+            if wanted == "imagenet":
+                raise error.reason from error
+            missing.append(f"ImageNet weights: {error}")
+    if wanted in ("auto", "self_made"):
+        place = search.self_made(network)
+        if place is not None:
+            return "self_made", _self_made_sentence(stored.restore(model, place)), missing
+        if wanted == "self_made":
+            raise FileNotFoundError(
+                f"There are no weights of our own for {entry.title}: put the folder {network} with its manifest.json "
+                f"into a folder that COURSE_WEIGHTS names, or use weights='random'."
+            )
+        missing.append("weights of our own: none here")
+    _draw(model, seed)
+    return "random", f"random weights (seed {seed})", missing
+
+
+def _self_made_sentence(about: dict) -> str:
+    objective = about.get("objective")
+    return f"weights of our own, made without natural images{f' ({objective})' if objective else ''}"
+
+
+def _draw(model: keras.Model, seed: int) -> None:
+    """Draw every kernel anew, uniform between the limits of Glorot and Bengio (2010), as Keras does by default.
+
+    By NumPy and not by Keras' initialisers, so that every back-end gets the same numbers and no generator
+    that the caller uses is touched. Biases and the statistics of BatchNormalization stay as built: 0 and 1.
+    """
+    generator = np.random.default_rng(seed)
+    model.set_weights([_glorot(value, generator) if value.ndim > 1 else value for value in model.get_weights()])
+
+
+def _glorot(kernel: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    inputs, outputs = (prod(kernel.shape[:-2]) * channels for channels in kernel.shape[-2:])
+    limit = np.float32(np.sqrt(6 / (inputs + outputs)))
+    return (2 * generator.random(kernel.shape, dtype=np.float32) - 1) * limit
+
+
+class _NotHad(Exception):
+    """ImageNet weights cannot be had; `reason` is what to raise where nothing else will do."""
+
+    def __init__(self, short: str, reason: Exception):
+        super().__init__(short)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Where to look for weights."""
+
+    folder: Path | None
+    download: bool
+
+    def user_folders(self) -> list[Path]:
+        found = self.folder or runtime.weights_folder()
+        return [] if found is None else [found]
+
+    def imagenet(self, entry: _Network) -> Path:
+        """Return a file of ImageNet weights whose MD5 is right."""
+        for path in (place / entry.file for place in self.user_folders()):
+            if path.is_file():
+                if _md5(path) != entry.md5:
+                    raise ValueError(f"{_damaged(path, entry)}: replace it, or remove it from the folder.")
+                return path
+        cached = runtime.keras_folder("models") / entry.file
+        if not cached.is_file():
+            return _download(entry, cached) if self.download else _give_up(entry, "not on this machine")
+        if _md5(cached) != entry.md5:
+            raise _NotHad(
+                f"{cached} has a wrong MD5 and was left alone",
+                ValueError(f"{_damaged(cached, entry)}: delete it, so that it can be downloaded again."),
+            )
+        return cached
+
+    def self_made(self, network: str) -> Path | None:
+        """Return the first folder of our own weights for this network."""
+        here = Path(__file__).parent
+        places = [*self.user_folders(), here / "pretrained", here.parent / "data" / "weights"]
+        return next((place / network for place in places if (place / network / "manifest.json").is_file()), None)
+
+
+def _checked_folder(folder: Path | str | None) -> Path | None:
+    if folder is None:
+        return None
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder}: give a folder that holds weights.")
+    return folder
+
+
+def _damaged(path: Path, entry: _Network) -> str:
+    return f"{path} is not the file of {entry.title} that Keras publishes (its MD5 is not {entry.md5})"
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _give_up(entry: _Network, why: str, error: type[Exception] = FileNotFoundError):
+    raise _NotHad(
+        why,
+        error(
+            f"The ImageNet weights of {entry.title} are {why}: connect to the network, set COURSE_WEIGHTS to a folder "
+            f"that holds {entry.file}, or use weights='auto'."
+        ),
+    )
+
+
+def _download(entry: _Network, path: Path) -> Path:
+    """Fetch the file beside its place, check it, and only then put it there.
+
+    Not by `keras.utils.get_file`, which waits for ever on a dead line, and overwrites or deletes what was there.
+    """
+    try:
+        with urllib.request.urlopen(f"{_ADDRESS}/{entry.folder}/{entry.file}", timeout=10) as response:
+            runtime.replace_file(path, lambda stream: _copy(response, stream, entry))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        _give_up(entry, f"not on this machine and could not be downloaded ({reason})", ConnectionError)
+    return path
+
+
+def _copy(response, stream, entry: _Network) -> None:
+    """Copy what arrives, and refuse it if its MD5 is wrong."""
+    length = int(response.headers.get("Content-Length") or 0) or None
+    received = hashlib.md5(usedforsecurity=False)
+    with tqdm(total=length, desc=entry.title, unit="B", unit_scale=True, leave=False) as bar:
+        while block := response.read(2**20):
+            stream.write(block)
+            received.update(block)
+            bar.update(len(block))
+    if received.hexdigest() != entry.md5:
+        raise ValueError("what arrived has a wrong MD5")

@@ -8,6 +8,8 @@ This is the only module that reads environment variables:
     the folder of the results store; without it, ``results`` in the working directory.
 ``COURSE_DATA``
     a folder with data sets of your own (``mnist.npz``, ...), looked into before any download.
+``COURSE_WEIGHTS``
+    a folder with weights of pretrained networks, looked into before any download; it may be read-only.
 ``KERAS_HOME``
     Keras' own folder, where downloads are kept; without it, ``~/.keras``.
 """
@@ -36,6 +38,7 @@ __all__ = [
     "results_folder",
     "start",
     "versions",
+    "weights_folder",
 ]
 
 PROFILES = ("quick", "full")
@@ -179,6 +182,11 @@ def results_folder() -> Path:
 def data_folder() -> Path | None:
     """Return the folder with the user's own data sets (``COURSE_DATA``), or None where none is set."""
     return Path(os.environ["COURSE_DATA"]).expanduser() if os.environ.get("COURSE_DATA") else None
+
+
+def weights_folder() -> Path | None:
+    """Return the folder with the user's own weight files (``COURSE_WEIGHTS``), or None where none is set."""
+    return Path(os.environ["COURSE_WEIGHTS"]).expanduser() if os.environ.get("COURSE_WEIGHTS") else None
 
 
 def keras_folder(name: str) -> Path:
