@@ -216,7 +216,7 @@ class _Store:
         strangers = [name for name in _file_names(about) if (folder / name).exists()]
         if strangers:
             raise ValueError(
-                f"The folder {folder} holds {strangers[0]} but no manifest that says what it is of: give another folder."
+                f"The folder {folder} holds {strangers[0]} but no manifest that says of what: give another folder."
             )
         store = cls(folder, about, 0)
         store._check_disk()
