@@ -10,27 +10,28 @@ from .image_set import ImageSet
 __all__ = ["load_paintings"]
 
 _HUES = {"ember": 45.0, "meadow": 135.0, "lake": 225.0, "dusk": 315.0}  # middle of each palette, degrees of OKLCH
+_WIDTH = (0.08, 0.26)  # range of a band's deviation across its diagonal, in sides of the canvas
 _DRIFT = 20.0  # deviation of a painting's hue from its palette's, in degrees
-_SPREAD = 40.0  # deviation of a stroke's hue from its painting's
+_SPREAD = 45.0  # deviation of a stroke's hue from its painting's
 _FOREIGN = 0.3  # share of the strokes that take any hue
-_COMPOSITIONS = ("gathered", "scattered")
+_COMPOSITIONS = {"rising": 1.0, "falling": -1.0}  # the diagonal along which the strokes lie
 _COUNTS = (163, 88, 172, 196, 162, 196, 193, 259)  # unequal as in affective sets; their sum is the study's 1,429
-_STROKES = 36  # 6 x 6
+_STROKES = 36
 
 
 def load_paintings(per_class: int | None = None, size: int = 128, seed: int = 0) -> ImageSet:
-    """Paint abstract compositions in eight classes of unequal size: four palettes, gathered or scattered.
+    """Paint abstract compositions in eight classes of unequal size: four palettes, rising or falling.
 
     A stand-in for photographs and paintings labelled with the emotion that they call up, 1,429 images in eight
     classes, which are not free to hand on. As there, no object tells the class. Every painting has a style: one
-    or two kinds of stroke (discs, bars, diamonds, and what lies between), their size, their order, how
-    transparent they are, how light the ground. Styles are drawn alike for every class, and they are most of
-    what differs between two paintings. A class is only
+    or two kinds of stroke (boxes, discs, diamonds, and what lies between), their size, how they are turned,
+    how transparent they are, the ground. Styles are drawn alike for every class, and they are most of what
+    differs between two paintings. A class is only
 
-    - a palette: hues about a middle one. Palettes overlap: a stroke's hue wanders by 45 degrees about its
-      palette's, palettes lie 90 degrees apart, and three strokes in ten take any hue. Lightness and chroma are
-      drawn alike for all;
-    - a composition: strokes *gathered* about a point that lies anywhere, or *scattered* over the canvas.
+    - a palette: hues about a middle one. Palettes lie 90 degrees apart, a stroke's hue wanders by about 50 (one
+      deviation), and three strokes in ten take any hue; lightness and chroma are drawn alike for all;
+    - a composition: strokes in a band along the *rising* or the *falling* diagonal, narrow or wide. One is the
+      mirror image of the other: only where the strokes lie tells them apart.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def load_paintings(per_class: int | None = None, size: int = 128, seed: int = 0)
     --------
     >>> paintings = load_paintings(per_class=2, size=16)
     >>> paintings.images.shape, paintings.class_names[:3]
-    ((16, 16, 16, 3), ('ember, gathered', 'ember, scattered', 'meadow, gathered'))
+    ((16, 16, 16, 3), ('ember, rising', 'ember, falling', 'meadow, rising'))
     """
     limit = max(_COUNTS) if per_class is None else check_whole(per_class, "per_class", 1)
     check_whole(size, "size", 16)
@@ -70,7 +71,7 @@ def load_paintings(per_class: int | None = None, size: int = 128, seed: int = 0)
     row = 0
     for label, (palette, composition) in enumerate(classes):
         for random in generators(seed, label, slice(0, counts[label])):
-            _paint(images[row], random, _HUES[palette], composition)
+            _paint(images[row], random, _HUES[palette], _COMPOSITIONS[composition])
             row += 1
     return ImageSet(
         images,
@@ -82,34 +83,30 @@ def load_paintings(per_class: int | None = None, size: int = 128, seed: int = 0)
     )
 
 
-def _paint(canvas: np.ndarray, random: np.random.Generator, hue: float, composition: str) -> None:
+def _paint(canvas: np.ndarray, random: np.random.Generator, hue: float, diagonal: float) -> None:
     """Fill one canvas of shape (size, size, 3)."""
-    hues = hue + random.normal(0, _DRIFT) + random.normal(0, _SPREAD, _STROKES + 1)
-    foreign = random.random(_STROKES + 1) < _FOREIGN
+    hues = hue + random.normal(0, _DRIFT) + random.normal(0, _SPREAD, _STROKES)
+    foreign = random.random(_STROKES) < _FOREIGN
     hues[foreign] = random.uniform(0, 360, foreign.sum())
-    lightness = random.uniform(0.35, 0.85, _STROKES + 1)
-    lightness[0] = random.uniform(0.2, 0.95)  # the ground
-    colours = _rgb(lightness, random.uniform(0.03, 0.17, _STROKES + 1), hues)
-    canvas[:] = colours[0]
-    places = _places(random, composition)
-    for place, colour, stroke in zip(places, colours[1:], _strokes(random), strict=True):
+    colours = _rgb(random.uniform(0.35, 0.85, _STROKES), random.uniform(0.05, 0.17, _STROKES), hues)
+    # a ground of any hue, close to grey: it covers most of the canvas and would give the palette away
+    canvas[:] = _rgb(*random.uniform((0.2, 0.0, 0.0), (0.95, 0.04, 360.0)))
+    for place, colour, stroke in zip(_places(random, diagonal), colours, _strokes(random), strict=True):
         _lay(canvas, place, colour, *stroke)
 
 
-def _places(random: np.random.Generator, composition: str) -> np.ndarray:
-    """Return the strokes' centres (x, y) on a canvas of side 1, shape (strokes, 2), in random order."""
-    side = int(np.sqrt(_STROKES))
-    cells = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2)
-    scattered = random.permutation((cells + random.uniform(size=cells.shape)) / side)
-    gathered = random.uniform(0.25, 0.75, 2) + random.normal(0, 0.13, cells.shape)
-    return scattered if composition == "scattered" else gathered
+def _places(random: np.random.Generator, diagonal: float) -> np.ndarray:
+    """Return the strokes' centres (x, y) on a canvas of side 1, y downwards, shape (strokes, 2)."""
+    along = random.uniform(-0.6, 0.6, _STROKES)
+    across = random.uniform(-0.2, 0.2) + random.normal(0, random.uniform(*_WIDTH), _STROKES)
+    return 0.5 + np.stack([along + across, diagonal * (across - along)], axis=1) / np.sqrt(2)
 
 
 def _strokes(random: np.random.Generator):
     """Yield half length, half width, angle, corners and opacity of each stroke, in one style for all."""
     kinds = random.dirichlet((0.3, 0.3, 0.3), size=2)  # mostly box, disc or diamond; some between
     kind = kinds[random.integers(0, 2, _STROKES)]
-    length = random.uniform(0.04, 0.13) * np.exp(random.normal(0, 0.35, _STROKES))
+    length = random.uniform(0.03, 0.15) * np.exp(random.normal(0, 0.35, _STROKES))
     aspect = random.uniform(0.15, 1) ** random.uniform(0.5, 1.5, _STROKES)
     angle = random.uniform(0, np.pi) + random.choice([0.1, 2.0]) * random.normal(size=_STROKES)
     opacity = random.uniform(0.5, 1.0)

@@ -236,9 +236,10 @@ def _legs(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _loops(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """The back of the legs: arcs that lie across the columns, each row's between the last one's."""
-    wave = np.where(np.floor(v) % 2 == 0, 0.2, -0.2).astype(np.float32) * np.cos(2 * np.pi * u)
-    return np.maximum(np.sin(np.pi * (v - np.floor(v))) + wave * np.sin(2 * np.pi * v), 0)
+    """The back of the legs: arcs across the columns, bent up in one row and down in the next."""
+    row = np.rint(v)
+    bend = np.where(row % 2 == 0, 0.28, -0.28).astype(np.float32) * np.cos(2 * np.pi * u)
+    return np.sqrt(np.maximum(1 - ((v - row - 0.5 * bend) / 0.42) ** 2, 0)) + 0.25 * np.abs(bend)
 
 
 def _stockinette(patches: _Patches) -> np.ndarray:
@@ -270,50 +271,57 @@ class _Cells:
     """A random point in each cell of a grid; the nine cells around a pixel hold what is near it."""
 
     def __init__(self, patches: _Patches, count: float, jitter: float = _JITTER, bend: float = 0.0, hexagons=False):
-        self.u, self.v = patches.coordinates(count, count * (1.1547 if hexagons else 1), bend)
+        self.u, self.v = patches.coordinates(count, count * (2 / np.sqrt(3) if hexagons else 1), bend)
         self.hexagons = hexagons
-        self.side = 2 * int(np.ceil(0.8 * count + 2))  # even, for the rows of hexagons; no repeat within a patch
-        self.places = (0.5 + jitter * (patches.uniform(self.side**2, 2) - 0.5)).astype(np.float32)
-        self.traits = patches.uniform(self.side**2, 4).astype(np.float32)  # four numbers in [0, 1) for each cell
-        self.i, self.j = np.floor(self.u).astype(np.int32), np.floor(self.v).astype(np.int32)
-        self.image = np.arange(len(patches.randoms))[:, None, None]
+        # the grid repeats, but not within a patch, whose diagonal is 1.6 sides at the strongest zoom
+        self.bits = int(np.ceil(np.log2(1.6 * count + 2)))
+        cells = 4**self.bits
+        draws = patches.uniform(5, cells).astype(np.float32)
+        self.place_x, self.place_y = (0.5 + jitter * (draws[:, axis].ravel() - 0.5) for axis in (0, 1))
+        self.traits = [draws[:, trait].ravel() for trait in (2, 3, 4)]  # three numbers in [0, 1) for each cell
+        self.first_cell = (np.arange(len(draws), dtype=np.int32) * cells)[:, None, None]
 
     def __iter__(self):
-        """Yield, for each of nine cells, the way from its point to the pixel and what is random about the cell."""
-        for step_j in (-1, 0, 1):
-            row = self.j + step_j
-            shift = 0.5 * (row % 2).astype(np.float32) if self.hexagons else np.float32(0)
-            column = np.floor(self.u - shift).astype(np.int32)
-            for step_i in (-1, 0, 1):
-                cell = (row % self.side) * self.side + (column + step_i) % self.side
-                place = self.places[self.image, cell]
-                x = self.u - shift - (column + step_i) - place[..., 0]
-                y = self.v - row - place[..., 1]
-                yield x, (y * np.float32(0.866) if self.hexagons else y), self.traits[self.image, cell]
+        """Yield the way from the point of each of nine cells to the pixel, and the cell's number."""
+        last = (1 << self.bits) - 1
+        middle = np.floor(self.v).astype(np.int32)
+        for row in (middle - 1, middle, middle + 1):
+            u = self.u - np.float32(0.5) * (row & 1) if self.hexagons else self.u
+            column = np.floor(u).astype(np.int32)
+            below, right = self.v - row, u - column
+            start = self.first_cell + ((row & last) << self.bits)
+            for step in (-1, 0, 1):
+                cell = start + ((column + step) & last)
+                x, y = right - step - self.place_x[cell], below - self.place_y[cell]
+                yield x, (y * np.float32(np.sqrt(3) / 2) if self.hexagons else y), cell
 
     def nearest(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the distances to the nearest and second nearest point, and the nearest one's first trait."""
         first = second = np.full(self.u.shape, np.inf, np.float32)
-        trait = np.zeros_like(self.u)
-        for x, y, traits in self:
-            distance = np.hypot(x, y)
-            trait = np.where(distance < first, traits[..., 0], trait)
+        owner = np.zeros(self.u.shape, np.int32)
+        for x, y, cell in self:
+            distance = x * x + y * y
+            owner = np.where(distance < first, cell, owner)
             second = np.minimum(second, np.maximum(first, distance))
             first = np.minimum(first, distance)
-        return first, second, trait
+        return np.sqrt(first), np.sqrt(second), self.traits[0][owner]
 
 
 def _grains(count, length, width, dome, spread, patches: _Patches) -> np.ndarray:
-    """Elliptic grains on top of each other; `length` and `width` are half axes in cells."""
-    top = np.full((len(patches.randoms), patches.size, patches.size), -0.6, np.float32)
-    for x, y, traits in _Cells(patches, count):
-        angle = np.pi * traits[..., 0]
-        cosine, sine = np.cos(angle), np.sin(angle)
-        scale = 1 - spread * traits[..., 1]
-        q = ((cosine * x + sine * y) / (length * scale)) ** 2 + ((cosine * y - sine * x) / (width * scale)) ** 2
-        grain = np.maximum(1 - q, 0) ** np.float32(dome) + 0.9 * traits[..., 2]
-        top = np.where(q < 1, np.maximum(top, grain), top)
-    return top
+    """Elliptic grains on top of each other; `length` and `width` are half axes in cells, `dome` an exponent."""
+    height = np.full((len(patches.randoms), patches.size, patches.size), -0.6, np.float32)
+    top = np.full_like(height, -1)
+    cells = _Cells(patches, count)
+    turn, shrink, order = cells.traits
+    cosine, sine = np.cos(np.pi * turn), np.sin(np.pi * turn)
+    smaller = 1 / (1 - spread * shrink) ** 2
+    for x, y, cell in cells:
+        c, s = cosine[cell], sine[cell]
+        q = (((c * x + s * y) / length) ** 2 + ((c * y - s * x) / width) ** 2) * smaller[cell]
+        seen = (q < 1) & (order[cell] > top)
+        top = np.where(seen, order[cell], top)
+        height = np.where(seen, np.maximum(1 - q, 0) ** np.float32(dome) + 0.6 * order[cell], height)
+    return height
 
 
 def _gravel(patches: _Patches) -> np.ndarray:
