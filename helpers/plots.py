@@ -197,7 +197,7 @@ def null_distribution(test, ax=None, name: str = "goodness"):
     test : helpers.separability.PermutationTest
     """
     ax = ax or plt.subplots(figsize=(5, 2.6))[1]
-    ax.hist(test.null, bins=40, color=PALETTE[3], label=f"{len(test.null)} shuffles")
+    ax.hist(test.null_distribution, bins=40, color=PALETTE[3], label=f"{len(test.null_distribution)} shuffles")
     ax.axvline(test.statistic, color=PALETTE[5], label="these labels")
     ax.set(xlabel=name, ylabel="shuffles", title=f"{name} {test.statistic:.3f}, p = {test.p_value:.3f}")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))

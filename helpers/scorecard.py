@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from . import clustering, embedding, probing, results, separability
 from .datasets import ImageSet
+from .distances import pairwise_distances
 from .runtime import Runtime, versions
 from .validation import check_choice, check_features, check_labels
 
@@ -91,7 +92,9 @@ def score(features, labels, probe_features, probe_labels, seed: int = 0, permuta
     labels = check_labels(labels, len(features))
     probes = (features, labels, probe_features, probe_labels)
     clusters = clustering.cluster(features, len(np.unique(labels)), seed=seed)
-    test = separability.permutation_test(features, labels, permutations, seed)
+    test = separability.permutation_test(
+        pairwise_distances(features), labels, permutations=permutations, random_state=seed
+    )
     return {
         "knn": probing.knn_probe(*probes),
         "linear_probe": probing.linear_probe(*probes),

@@ -86,7 +86,7 @@ def test_under_each_map_stands_its_trustworthiness():
 
 
 def test_the_null_distribution_shows_the_statistic():
-    test = separability.PermutationTest(1.3, 0.02, np.linspace(0.9, 1.1, 50))
+    test = separability.PermutationTest(1.3, 0.02, np.linspace(0.9, 1.1, 50), "independent")
     ax = plots.null_distribution(test)
     assert ax.lines[0].get_xdata() == [1.3, 1.3]
     assert "p = 0.020" in ax.get_title(loc="left")

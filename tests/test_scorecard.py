@@ -196,7 +196,7 @@ def test_maps_of_an_unknown_row_suggest_the_nearest(card, parts):
 
 
 def test_the_measures_say_what_they_are():
-    assert separability.goodness.__doc__
+    assert separability.clustering_goodness.__doc__
     for measure in scorecard.MEASURES.values():
         assert measure.explanation.endswith(".")
         assert measure.low < measure.high
