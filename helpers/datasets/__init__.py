@@ -6,9 +6,11 @@ A training loop takes ``image_set.images``; ``image_set.labels`` goes to `helper
 from __future__ import annotations
 
 from ..validation import check_choice
+from .affective import load_affective
 from .digits import load_digits, load_shifted_digits
 from .folder import load_folder
 from .image_set import ImageSet
+from .kylberg import load_kylberg
 from .mnist import load_mnist
 from .paintings import load_paintings
 from .patches import load_patches
@@ -25,6 +27,8 @@ LOADERS = {
     "paintings": load_paintings,
     "patches": load_patches,
     "mnist": load_mnist,
+    "kylberg": load_kylberg,
+    "affective": load_affective,
     "folder": load_folder,
 }
 
@@ -34,7 +38,10 @@ def load(name: str, **options) -> ImageSet:
 
     Parameters
     ----------
-    name : {'digits', 'shifted-digits', 'shapes', 'textures', 'paintings', 'patches', 'mnist', 'folder'}
+    name : str
+        Generated: ``'shifted-digits'``, ``'shapes'``, ``'textures'``, ``'paintings'``. Inside scikit-learn and
+        scikit-image: ``'digits'``, ``'patches'``. Downloaded or on your disk: ``'mnist'``. On your disk:
+        ``'kylberg'``, ``'affective'``, ``'folder'``.
     **options
         Passed to the set's own loader, where they are described.
 

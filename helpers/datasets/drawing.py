@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["LICENCE", "batches", "check_whole", "coverage", "generators", "pixel_centres", "turned"]
+__all__ = ["LICENCE", "batches", "check_whole", "coverage", "generators", "pixel_centres", "turned", "window"]
 
 LICENCE = "CC BY 4.0"  # of every set that this course generates
 
@@ -58,3 +58,31 @@ def coverage(distance: np.ndarray, size: int) -> np.ndarray:
     Exact for a straight edge along a side of the pixel, and close to it for others: edges without steps.
     """
     return np.clip(0.5 - size * distance, 0, 1)
+
+
+def window(size: int, place: np.ndarray, reach: float) -> tuple[slice, slice, np.ndarray, np.ndarray]:
+    """Return the pixels that a figure at `place` can touch, and how far their centres lie from it.
+
+    Parameters
+    ----------
+    size : int
+        Height and width of the canvas, in pixels.
+    place : ndarray, shape (2,)
+        x and y, in sides of the canvas, from its upper left corner.
+    reach : float
+        How far the figure extends from there, in sides of the canvas. A pixel is added for its soft edge.
+
+    Returns
+    -------
+    rows, columns : slice
+        Empty where the figure lies beside the canvas.
+    x, y : ndarray of float32, shapes (1, columns) and (rows, 1)
+    """
+    low = np.clip(np.floor((place - reach) * size) - 1, 0, size).astype(int)
+    high = np.clip(np.ceil((place + reach) * size) + 1, 0, size).astype(int)
+    columns, rows = (slice(start, max(start, stop)) for start, stop in zip(low, high, strict=True))
+    x, y = (
+        ((np.arange(part.start, part.stop) + 0.5) / size - middle).astype(np.float32)
+        for part, middle in zip((columns, rows), place, strict=True)
+    )
+    return rows, columns, x[None, :], y[:, None]

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .. import runtime
+from ..validation import check_choice
 from .image_set import ImageSet
 
-__all__ = ["load_folder"]
+__all__ = ["find_images", "load_folder", "read_images", "shown", "users_folder"]
 
 _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+_MASK_NAMES = tuple(f"{mark}{word}" for mark in "_-" for word in ("mask", "gt", "groundtruth", "segmentation"))
+_MASK_LEVELS = 8  # a twin with no more different grey levels is a mask: a picture has many
+_SHOWN = 5  # names in a sentence about many files
 
 
 def load_folder(
@@ -19,11 +27,14 @@ def load_folder(
     size: tuple[int, int] = (64, 64),
     channels: int = 3,
     licence: str = "unknown: yours to say",
+    masks: str = "report",
 ) -> ImageSet:
     """Load images from ``path/<class>/<file>``.
 
     Each image is cropped to the shape of `size` about its centre and resized, so that mixed sizes become
     one without distortion; grey and colour images are converted to `channels`.
+
+    Copies of a file, byte by byte, share a group and so never straddle a split.
 
     Parameters
     ----------
@@ -35,6 +46,10 @@ def load_folder(
         Grey or colour.
     licence : str
         What the images' licence allows; it goes into the results.
+    masks : {'report', 'skip', 'keep'}
+        What to do with masks that lie among the images, which would count as images: stop and name them, leave
+        them out, or load them all the same. A mask is a file named as another image of its folder with an end
+        such as ``_mask`` or ``-gt``, or a PNG of at most 8 grey levels beside an image of the same name.
 
     Returns
     -------
@@ -46,7 +61,8 @@ def load_folder(
     FileNotFoundError
         If the folder does not exist or holds no images in subfolders.
     ValueError
-        If `channels` is neither 1 nor 3, or files are damaged: they are named, all of them.
+        If `channels` is neither 1 nor 3, masks are found and reported, the same image lies in two classes, or
+        files are damaged: they are named, all of them.
 
     Examples
     --------
@@ -58,23 +74,89 @@ def load_folder(
     home = Path(path).expanduser()
     if channels not in (1, 3):
         raise ValueError(f"channels={channels}, but images are grey (1) or colour (3).")
+    check_choice(masks, ("report", "skip", "keep"), "way with masks")
     if not home.is_dir():
         raise FileNotFoundError(f"There is no folder {home}: give a folder with one subfolder of images per class.")
-    files = {
-        folder.name: sorted(
-            file for file in folder.rglob("*") if file.suffix.lower() in _ENDINGS and file.name[0] != "."
-        )
+    folders = [
+        folder
         for folder in sorted(home.iterdir())
         if folder.is_dir() and not folder.name.startswith((".", "__"))  # what systems and tools leave behind
-    }
+    ]
+    files = {folder.name: find_images(folder) for folder in folders}
+    if masks != "keep":
+        files = _without_masks(files, home, masks)
     files = {name: found for name, found in files.items() if found}
     if not files:
         raise FileNotFoundError(f"The folder {home} has no images in subfolders: put each class into a subfolder.")
     paths = [file for found in files.values() for file in found]
-    images, damaged = [], []
-    for file in paths:
+    labels = np.repeat(np.arange(len(files)), [len(found) for found in files.values()])
+    return ImageSet(
+        read_images(paths, size, channels, home),
+        labels,
+        tuple(files),
+        home.resolve().name,
+        f"the folder {home.resolve().name}, {len(paths)} images",
+        licence,
+        _groups_of_copies(paths, labels, home),
+    )
+
+
+def users_folder(path: Path | str | None, name: str, embedded: str) -> Path:
+    """Return the folder of a set that the user has: `path`, else the folder `name` in ``COURSE_DATA``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none; the sentence names the set `embedded` to use instead.
+    """
+    if path is not None:
+        home = Path(path).expanduser()
+    elif runtime.data_folder() is not None:
+        home = runtime.data_folder() / name
+    else:
+        raise FileNotFoundError(
+            f"The set {name!r} is not embedded: give the folder that holds it as path=..., set COURSE_DATA to the "
+            f"folder above its folder {name}, or use the embedded set load({embedded!r})."
+        )
+    if not home.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {home}: give the folder that holds the set {name!r}, "
+            f"or use the embedded set load({embedded!r})."
+        )
+    return home.resolve()
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return the image files at any depth below a folder, without hidden ones, in the order of their names."""
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in _ENDINGS and file.name[0] != ".")
+
+
+def read_images(paths: Sequence[Path], size: tuple[int, int], channels: int, home: Path) -> np.ndarray:
+    """Read image files, cropped about their centre to the shape of `size` and resized.
+
+    Parameters
+    ----------
+    paths : sequence of path
+    size : tuple of int
+        Height and width, in pixels.
+    channels : {1, 3}
+    home : path
+        The folder that holds them all: files are named as seen from it.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, height, width, channels)
+        Values in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If files are damaged or hold more than 8 bits per channel: they are named, all of them.
+    """
+    images, damaged = np.empty((len(paths), *size, channels), np.float32), []
+    for place, file in enumerate(paths):
         try:
-            images.append(_read(file, size, "L" if channels == 1 else "RGB"))
+            images[place] = _read(file, size, "L" if channels == 1 else "RGB").reshape(*size, channels)
         except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             damaged.append(f"{file.relative_to(home)} ({type(error).__name__}: {error})")
     if damaged:
@@ -82,14 +164,15 @@ def load_folder(
             f"{len(damaged)} of {len(paths)} images in {home} cannot be read: {', '.join(damaged)}; "
             f"replace them or remove them."
         )
-    return ImageSet(
-        np.stack(images).reshape(len(images), *size, channels).astype(np.float32) / 255,
-        np.repeat(np.arange(len(files)), [len(found) for found in files.values()]),
-        tuple(files),
-        home.resolve().name,
-        f"the folder {home.resolve().name}, {len(paths)} images",
-        licence,
-    )
+    images /= 255
+    return images
+
+
+def shown(names: Iterable[str]) -> str:
+    """Return names for a sentence: all of a few, the first ones of many and how many there are besides."""
+    names = list(names)
+    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + rest
 
 
 def _read(file: Path, size: tuple[int, int], mode: str) -> np.ndarray:
@@ -98,3 +181,55 @@ def _read(file: Path, size: tuple[int, int], mode: str) -> np.ndarray:
             raise ValueError("more than 8 bits per channel: convert it first")
         upright = ImageOps.exif_transpose(image).convert(mode)
         return np.asarray(ImageOps.fit(upright, size[::-1], Image.Resampling.BICUBIC))
+
+
+def _without_masks(files: dict[str, list[Path]], home: Path, masks: str) -> dict[str, list[Path]]:
+    found = {name: _masks(paths) for name, paths in files.items()}
+    names = [str(file.relative_to(home)) for some in found.values() for file in sorted(some)]
+    if names and masks == "report":
+        total = sum(map(len, files.values()))
+        raise ValueError(
+            f"{len(names)} of the {total} images in {home} look like masks of the other {total - len(names)}: "
+            f"{shown(names)}; leave them out with masks='skip', or load them as images with masks='keep'."
+        )
+    return {name: [file for file in paths if file not in found[name]] for name, paths in files.items()}
+
+
+def _masks(paths: list[Path]) -> set[Path]:
+    """Return the files that are masks of others in their folder."""
+    beside = defaultdict(list)
+    for file in paths:
+        beside[file.parent, file.stem.lower()].append(file)
+    found = set()
+    for file in paths:
+        stem = file.stem.lower()
+        is_named = any(stem.endswith(end) and (file.parent, stem.removesuffix(end)) in beside for end in _MASK_NAMES)
+        has_twin = file.suffix.lower() == ".png" and len(beside[file.parent, stem]) > 1
+        if is_named or (has_twin and _has_few_levels(file)):
+            found.add(file)
+    return found
+
+
+def _has_few_levels(file: Path) -> bool:
+    try:
+        with Image.open(file) as image:
+            return sum(count > 0 for count in image.convert("L").histogram()) <= _MASK_LEVELS
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False  # a damaged file is reported where images are read
+
+
+def _groups_of_copies(paths: list[Path], labels: np.ndarray, home: Path) -> np.ndarray:
+    """Return a number for each file, the same for files of equal bytes."""
+    sizes = defaultdict(list)
+    for place, file in enumerate(paths):
+        sizes[file.stat().st_size].append(place)
+    groups, first = np.arange(len(paths)), {}
+    for places in sizes.values():
+        for place in places if len(places) > 1 else ():  # only files of one length can be equal
+            digest = hashlib.sha256(paths[place].read_bytes()).digest()
+            groups[place] = first.setdefault(digest, place)
+    torn = np.flatnonzero(labels != labels[groups])
+    if len(torn):
+        pairs = [f"{paths[place].relative_to(home)} = {paths[groups[place]].relative_to(home)}" for place in torn]
+        raise ValueError(f"{len(torn)} images in {home} lie in two classes: {shown(pairs)}; keep each in one of them.")
+    return groups

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .drawing import LICENCE, check_whole, generators
+from .drawing import LICENCE, check_whole, coverage, generators, window
 from .image_set import ImageSet
 
 __all__ = ["load_paintings"]
@@ -115,21 +115,13 @@ def _strokes(random: np.random.Generator):
 
 def _lay(canvas, place, colour, length, width, angle, kind, opacity) -> None:
     """Lay one stroke on the canvas, within the window that it can reach."""
-    size = len(canvas)
-    reach = 1.5 * length + 1 / size  # a box's corner lies at 1.42 half lengths
-    low = np.clip(np.floor((place - reach) * size), 0, size).astype(int)
-    high = np.clip(np.ceil((place + reach) * size), 0, size).astype(int)
-    if (high <= low).any():
-        return
-    x = ((np.arange(low[0], high[0]) + 0.5) / size - place[0])[None, :]
-    y = ((np.arange(low[1], high[1]) + 0.5) / size - place[1])[:, None]
+    rows, columns, x, y = window(len(canvas), place, 1.42 * length)  # as far as the corner of a square
     along = np.abs(np.cos(angle) * x + np.sin(angle) * y) / length
     across = np.abs(np.cos(angle) * y - np.sin(angle) * x) / width
     box, disc, diamond = np.maximum(along, across), np.hypot(along, across), along + across
     outside = (kind[0] * box + kind[1] * disc + kind[2] * diamond - 1) * width  # about the distance
-    cover = opacity * np.clip(0.5 - size * outside, 0, 1)[..., None]
-    window = canvas[low[1] : high[1], low[0] : high[0]]
-    window += cover * (colour - window)
+    beneath = canvas[rows, columns]
+    beneath += opacity * coverage(outside, len(canvas))[..., None] * (colour - beneath)
 
 
 def _rgb(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) -> np.ndarray:

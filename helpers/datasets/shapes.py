@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .drawing import LICENCE, batches, check_whole, coverage, generators, pixel_centres, turned
+from .drawing import LICENCE, check_whole, coverage, generators, window
 from .image_set import ImageSet
 
 __all__ = ["load_shapes"]
@@ -50,12 +50,12 @@ def load_shapes(per_class: int = 200, size: int = 299, seed: int = 0) -> ImageSe
     check_whole(per_class, "per_class", 1)
     check_whole(size, "size", 16)
     check_whole(seed, "seed", 0)
-    images = np.empty((len(_WEDGES) * per_class, size, size, 1), np.float32)
+    images = np.ones((len(_WEDGES) * per_class, size, size, 1), np.float32)
+    row = 0
     for label, (folds, distance) in enumerate(_WEDGES.values()):
-        for part in batches(per_class, size):
-            rows = slice(label * per_class + part.start, label * per_class + part.stop)
-            draws = np.stack([random.uniform(size=4) for random in generators(seed, label, part)])
-            images[rows, ..., 0] = 1 - _drawn(draws, folds, distance, size)
+        for random in generators(seed, label, slice(0, per_class)):
+            _draw(images[row, ..., 0], random, folds, distance)
+            row += 1
     return ImageSet(
         images,
         np.repeat(np.arange(len(_WEDGES)), per_class),
@@ -66,23 +66,22 @@ def load_shapes(per_class: int = 200, size: int = 299, seed: int = 0) -> ImageSe
     )
 
 
-def _drawn(draws: np.ndarray, folds: int, distance, size: int) -> np.ndarray:
-    """Return the coverage of one shape, drawn by four numbers in [0, 1) for each image, shape (n, size, size)."""
-    scale = _SCALE[0] + (_SCALE[1] - _SCALE[0]) * draws[:, 0]
-    free = 0.5 - _REACH * scale
-    x, y = pixel_centres(size)
-    x = x - (free * (2 * draws[:, 1] - 1)).astype(np.float32)[:, None, None]
-    y = y - (free * (2 * draws[:, 2] - 1)).astype(np.float32)[:, None, None]
-    scale = scale.astype(np.float32)[:, None, None]
-    return coverage(scale * distance(*_folded(*turned(x, y, 2 * np.pi * draws[:, 3]), folds, scale)), size)
+def _draw(canvas: np.ndarray, random: np.random.Generator, folds: int, distance) -> None:
+    """Draw one shape on a white canvas of shape (size, size)."""
+    scale, *place, angle = random.uniform(size=4)
+    scale = _SCALE[0] + (_SCALE[1] - _SCALE[0]) * scale
+    place = 0.5 + (0.5 - _REACH * scale) * (2 * np.array(place) - 1)
+    rows, columns, x, y = window(len(canvas), place, _REACH * scale)
+    x, y = _folded(x / scale, y / scale, folds, 2 * np.pi * angle)
+    canvas[rows, columns] -= coverage(scale * distance(x, y), len(canvas))
 
 
-def _folded(x: np.ndarray, y: np.ndarray, folds: int, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fold the plane, as one folds paper for a cut-out star, into the wedge of angles from 0 to pi / folds."""
-    wedge = np.float32(2 * np.pi / folds)
-    angle = np.arctan2(y, x)
-    angle = np.abs(angle - wedge * np.rint(angle / wedge))
-    radius = np.hypot(x, y) / scale
+def _folded(x: np.ndarray, y: np.ndarray, folds: int, turn: float) -> tuple[np.ndarray, np.ndarray]:
+    """Turn the plane, then fold it, as paper for a cut-out star, into the wedge of angles from 0 to pi / folds."""
+    wedge = 2 * np.pi / folds
+    angle = (np.arctan2(y, x) - np.float32(turn)) / np.float32(wedge)
+    angle = np.float32(wedge) * np.abs(angle - np.rint(angle))
+    radius = np.hypot(x, y)
     return radius * np.cos(angle), radius * np.sin(angle)
 
 
