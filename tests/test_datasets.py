@@ -1,6 +1,10 @@
 import hashlib
+import itertools
+import os
+import shutil
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +14,7 @@ from PIL import Image
 from sklearn import datasets as sklearn_datasets
 
 from helpers import datasets
-from helpers.datasets import ImageSet, mnist
+from helpers.datasets import ImageSet, kylberg, mnist
 
 
 def test_an_unknown_set_suggests_the_nearest():
@@ -281,3 +285,214 @@ def test_what_systems_leave_behind_is_no_class_and_no_image(folder):
 def test_a_folder_without_classes_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="put each class into a subfolder"):
         datasets.load("folder", path=tmp_path)
+
+
+def save(path: Path, *pixels: int, size: tuple[int, int] = (24, 20)) -> None:
+    """Save an image of a slope, or of the given grey levels."""
+    slope = np.add.outer(np.arange(size[0]), np.arange(size[1])) * 5 + len(path.name)
+    levels = np.random.default_rng(0).choice(pixels, size) if pixels else slope
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(levels.astype(np.uint8)).save(path)
+
+
+@pytest.fixture
+def pictures_with_masks(tmp_path):
+    """Two classes of three pictures, each with a mask: a PNG of the same name, or one that says so."""
+    for number in range(3):
+        save(tmp_path / "crack" / f"{number}.jpg")
+        save(tmp_path / "crack" / f"{number}.png", 0, 255)
+        save(tmp_path / "hole" / f"{number}.png", size=(20, 20 + number))
+        save(tmp_path / "hole" / f"{number}{('_mask', '-gt', '-Mask')[number]}.png", size=(30, 30 + number))
+    return tmp_path
+
+
+def test_masks_among_the_images_are_counted_and_named(pictures_with_masks):
+    with pytest.raises(
+        ValueError, match=r"6 of the 12 images .* masks of the other 6: crack/0.png.* and 1 more; .*skip"
+    ):
+        datasets.load("folder", path=pictures_with_masks)
+
+
+def test_masks_are_left_out_or_kept_on_demand(pictures_with_masks):
+    skipped = datasets.load("folder", path=pictures_with_masks, masks="skip")
+    assert skipped.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert len(datasets.load("folder", path=pictures_with_masks, masks="keep")) == 12
+    with pytest.raises(ValueError, match="Unknown way with masks 'drop'"):
+        datasets.load("folder", path=pictures_with_masks, masks="drop")
+
+
+def test_a_picture_of_many_levels_beside_another_is_no_mask(tmp_path):
+    save(tmp_path / "cats" / "a.jpg")
+    save(tmp_path / "cats" / "a.png", *range(0, 250, 10))
+    save(tmp_path / "cats" / "unmask.png", 0, 255)
+    save(tmp_path / "cats" / "b_mask.png", 0, 255, size=(8, 8))  # a mask of nothing that is here
+    assert len(datasets.load("folder", path=tmp_path)) == 4
+
+
+def test_copies_of_a_file_share_a_group(folder):
+    copy = folder / "dogs" / "other.png"
+    copy.write_bytes((folder / "dogs" / "L.png").read_bytes())
+    found = datasets.load("folder", path=folder)
+    assert found.groups.tolist() == [0, 1, 2, 1]
+
+
+def test_an_image_in_two_classes_is_named(folder):
+    (folder / "cats" / "L.png").write_bytes((folder / "dogs" / "L.png").read_bytes())
+    with pytest.raises(ValueError, match=r"1 of the 4 images .* in two classes: dogs/L.png = cats/L.png"):
+        datasets.load("folder", path=folder)
+
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.mark.skipif(not (REAL / "textures_dtd").is_dir(), reason="no real images beside the repository")
+def test_real_textures_of_many_sizes_and_modes_become_one_array():
+    found = datasets.load("folder", path=REAL / "textures_dtd", size=(32, 32))
+    assert found.images.shape == (115, 32, 32, 3)
+    assert np.bincount(found.labels).tolist() == [23] * 5
+    assert found.class_names == ("banded", "bubbly", "chequered", "cracked", "crystalline")
+
+
+# ------------------------------------------------------------------------------------------------ Kylberg
+
+
+@pytest.fixture(scope="module")
+def whole_kylberg(tmp_path_factory):
+    """All 4,480 patches of the set, tiny; the grey level tells the class, the photograph and the patch."""
+    home = tmp_path_factory.mktemp("data") / "kylberg"
+    for number, texture in enumerate(kylberg._CLASSES):
+        (home / texture).mkdir(parents=True)
+        for letter, patch in itertools.product(range(4), range(1, 41)):
+            separator = "." if (texture, letter) == ("rice1", 1) else "-"
+            file = home / texture / f"{texture}{separator}{'abcd'[letter]}-p{patch:03}.png"
+            Image.new("L", (9, 9), 8 * number + letter).save(file)
+    return home
+
+
+@pytest.fixture
+def kylberg_folder(whole_kylberg, tmp_path):
+    """The same in links, for tests that change it."""
+    return Path(shutil.copytree(whole_kylberg, tmp_path / "kylberg", copy_function=os.symlink))
+
+
+def test_kylbergs_set_is_read_class_by_class(whole_kylberg, monkeypatch):
+    monkeypatch.setenv("COURSE_DATA", str(whole_kylberg.parent))
+    found = datasets.load("kylberg", size=8)
+    assert found.images.shape == (4480, 8, 8, 1)
+    assert np.bincount(found.labels).tolist() == [160] * 28
+    level = np.rint(found.images[:, 0, 0, 0] * 255).astype(int)
+    assert np.array_equal(level // 8, found.labels)
+
+
+def test_patches_of_one_photograph_are_one_group(whole_kylberg):
+    found = datasets.load("kylberg", path=whole_kylberg, size=8)
+    level = np.rint(found.images[:, 0, 0, 0] * 255).astype(int)
+    assert np.array_equal(level // 8 * 4 + level % 8, found.groups)
+    few = datasets.load("kylberg", path=whole_kylberg, size=8, per_class=6)
+    assert np.bincount(few.groups).tolist() == [2, 2, 1, 1] * 28
+
+
+def test_missing_patches_are_counted_and_named(kylberg_folder):
+    (kylberg_folder / "wall1" / "wall1-d-p040.png").unlink()
+    shutil.rmtree(kylberg_folder / "rug1")
+    with pytest.raises(
+        FileNotFoundError, match=r"161 of 4,480 patches cannot be found .*rug1-a-p001.png.* and 156 more"
+    ):
+        datasets.load("kylberg", path=kylberg_folder)
+
+
+def test_images_that_are_no_patches_are_named(kylberg_folder):
+    save(kylberg_folder / "overview.png")
+    save(kylberg_folder / "rug1" / "rug1-e-p001.png")
+    with pytest.raises(
+        ValueError, match=r"2 of the images .* cannot be patches of the set: overview.png, rug1/rug1-e-p001.png"
+    ):
+        datasets.load("kylberg", path=kylberg_folder)
+
+
+def test_turned_copies_are_left_out_and_a_patch_that_lies_there_twice_is_named(kylberg_folder):
+    save(kylberg_folder / "turned" / "rug1-a-p001-r030.png")
+    assert len(datasets.load("kylberg", path=kylberg_folder, size=8, per_class=4)) == 112
+    save(kylberg_folder / "turned" / "rug1-a-p001-r000.png")
+    with pytest.raises(
+        ValueError, match=r"1 of the patches .* twice: turned/rug1-a-p001-r000.png = rug1/rug1-a-p001.png"
+    ):
+        datasets.load("kylberg", path=kylberg_folder)
+
+
+@pytest.mark.parametrize(("name", "embedded"), [("kylberg", "textures"), ("affective", "paintings")])
+def test_a_set_that_is_not_there_names_the_embedded_one(name, embedded, tmp_path, monkeypatch):
+    monkeypatch.delenv("COURSE_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match=rf"path=\.\.\..*COURSE_DATA.*load\('{embedded}'\)"):
+        datasets.load(name)
+    with pytest.raises(FileNotFoundError, match=rf"no folder .*nowhere.*load\('{embedded}'\)"):
+        datasets.load(name, path=tmp_path / "nowhere")
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=rf"no folder .*{name}"):
+        datasets.load(name)
+
+
+# ------------------------------------------------------------------------------------------------ affective images
+
+HEAD = "'','Amusement','Anger','Awe','Content','Disgust','Excitement','Fear','Sad'"
+
+
+@pytest.fixture
+def affective_folder(tmp_path):
+    """A photograph for each emotion; three paintings: one afraid, one content, one tied."""
+    emotions = ("amusement", "anger", "awe", "contentment", "disgust", "excitement", "fear", "sad")
+    for emotion in emotions:
+        save(tmp_path / "testImages_artphoto" / f"{emotion}_0001.jpg")
+    for number in (1, 2, 3):
+        save(tmp_path / "testImages_abstract" / f"abstract_000{number}.jpg")
+    table = [HEAD, "'abstract_0001.jpg',1,0,0,0,0,0,9,0", "'abstract_0002.jpg',0,2,0,5,1,0,0,0"]
+    table += ["'abstract_0003.jpg',3,0,3,0,0,0,0,1"]
+    (tmp_path / "testImages_abstract" / "ABSTRACT_groundTruth.csv").write_text("\n".join(table))
+    return tmp_path
+
+
+def test_emotions_are_told_by_names_and_by_votes_and_ties_are_left_out(affective_folder):
+    found = datasets.load("affective", path=affective_folder, size=16)
+    assert found.images.shape == (10, 16, 16, 3)
+    counts = dict(zip(found.class_names, np.bincount(found.labels).tolist(), strict=True))
+    assert counts == dict.fromkeys(found.class_names, 1) | {"fear": 2, "contentment": 2}
+    assert "sadness" in counts
+
+
+def test_a_limit_on_affective_images_holds_for_each_emotion(affective_folder):
+    found = datasets.load("affective", path=affective_folder, size=16, per_class=1)
+    assert found.labels.tolist() == list(range(8))
+
+
+def test_an_image_without_an_emotion_is_named(affective_folder):
+    save(affective_folder / "holiday.jpg")
+    with pytest.raises(
+        ValueError, match=r"1 of the images .* cannot be given an emotion: holiday.jpg; name them like amusement"
+    ):
+        datasets.load("affective", path=affective_folder)
+
+
+def test_an_emotion_without_images_is_named(affective_folder):
+    (affective_folder / "testImages_artphoto" / "awe_0001.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match="no images of awe: unpack"):
+        datasets.load("affective", path=affective_folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "sentence"),
+    [
+        ("'','Joy','Anger'\n'abstract_0001.jpg',1,2", ValueError, "has the columns , Joy, Anger: it needs"),
+        (f"{HEAD}\n'abstract_0001.jpg',1,2", ValueError, "Line 2 of .* is no file and eight numbers"),
+        (f"{HEAD}\n'abstract_0001.jpg',1,2,3,4,5,6,7,many", ValueError, "Line 2 of .* is no file and eight numbers"),
+        (
+            f"{HEAD}\n'gone.jpg',1,0,0,0,0,0,0,0",
+            FileNotFoundError,
+            "1 of the paintings .* cannot be found beside it: gone.jpg",
+        ),
+        ("", ValueError, "is empty"),
+    ],
+)
+def test_a_table_of_votes_that_is_damaged_is_named(affective_folder, text, error, sentence):
+    (affective_folder / "testImages_abstract" / "ABSTRACT_groundTruth.csv").write_text(text)
+    with pytest.raises(error, match=sentence):
+        datasets.load("affective", path=affective_folder)

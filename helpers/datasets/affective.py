@@ -92,7 +92,7 @@ def _emotions(home: Path) -> dict[str, list[Path]]:
             unknown.append(str(file.relative_to(home)))
     if unknown:
         raise ValueError(
-            f"The emotion of {len(unknown)} images in {home} is not told: {shown(unknown)}; name them like "
+            f"{len(unknown)} of the images in {home} cannot be given an emotion: {shown(unknown)}; name them like "
             f"amusement_0001.jpg, or list them in {_TABLE} beside them."
         )
     empty = [name for name, files in emotions.items() if not files]
@@ -106,7 +106,10 @@ def _emotions(home: Path) -> dict[str, list[Path]]:
 def _votes(table: Path) -> dict[Path, str | None]:
     """Return the emotion of each painting that a table lists, None where the most votes are tied."""
     with table.open(encoding="utf-8-sig", newline="") as stream:
-        head, *rows = [row for row in csv.reader(stream, quotechar="'", skipinitialspace=True) if row]
+        lines = [row for row in csv.reader(stream, quotechar="'", skipinitialspace=True) if row]
+    if not lines:
+        raise ValueError(f"The table {table} is empty: unpack it again.")
+    head, *rows = lines
     names = [_OTHER_NAMES.get(name.strip("' \"").lower(), name.strip("' \"").lower()) for name in head[1:]]
     if Counter(names) != Counter(_CLASSES):
         raise ValueError(f"The table {table} has the columns {', '.join(head)}: it needs a file and eight emotions.")
@@ -123,5 +126,7 @@ def _votes(table: Path) -> dict[Path, str | None]:
         emotions[file] = names[best[0]] if len(best) == 1 else None
         missing += [] if file.is_file() else [file.name]
     if missing:
-        raise FileNotFoundError(f"{len(missing)} paintings that {table} lists are missing beside it: {shown(missing)}.")
+        raise FileNotFoundError(
+            f"{len(missing)} of the paintings that {table} lists cannot be found beside it: {shown(missing)}."
+        )
     return emotions

@@ -231,5 +231,8 @@ def _groups_of_copies(paths: list[Path], labels: np.ndarray, home: Path) -> np.n
     torn = np.flatnonzero(labels != labels[groups])
     if len(torn):
         pairs = [f"{paths[place].relative_to(home)} = {paths[groups[place]].relative_to(home)}" for place in torn]
-        raise ValueError(f"{len(torn)} images in {home} lie in two classes: {shown(pairs)}; keep each in one of them.")
+        raise ValueError(
+            f"{len(torn)} of the {len(paths)} images in {home} must not lie in two classes: {shown(pairs)}; "
+            f"keep each in one of them."
+        )
     return groups

@@ -95,11 +95,13 @@ def _patches(home: Path) -> dict[tuple[str, str, int], Path]:
             found.setdefault(key, file)
     if strange:
         raise ValueError(
-            f"{len(strange)} images in {home} are no patches of the set: {shown(strange)}; "
+            f"{len(strange)} of the images in {home} cannot be patches of the set: {shown(strange)}; "
             f"move them away: a patch is named like blanket1-a-p001.png."
         )
     if twice:
-        raise ValueError(f"{len(twice)} patches lie in {home} twice: {shown(twice)}; keep one of each.")
+        raise ValueError(
+            f"{len(twice)} of the patches in {home} must not lie there twice: {shown(twice)}; keep one of each."
+        )
     every = list(itertools.product(_CLASSES, _PHOTOGRAPHS, range(1, _PATCHES + 1)))
     missing = [
         f"{texture}-{letter}-p{patch:03}.png"
@@ -107,5 +109,7 @@ def _patches(home: Path) -> dict[tuple[str, str, int], Path]:
         if (texture, letter, patch) not in found
     ]
     if missing:
-        raise FileNotFoundError(f"{len(missing)} of {len(every):,} patches are missing in {home}: {shown(missing)}.")
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(every):,} patches cannot be found in {home}: {shown(missing)}."
+        )
     return found
