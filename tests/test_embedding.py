@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist, squareform
 from sklearn.datasets import load_digits
 
 from helpers import embedding
@@ -59,10 +60,57 @@ def test_neighbour_maps_keep_more_neighbours_than_pca(digits):
         assert maps[method].trustworthiness > 0.95 > maps["PCA"].trustworthiness
 
 
+@pytest.fixture(scope="module")
+def distances(digits):
+    return squareform(pdist(digits))
+
+
+def test_pca_of_distances_is_pca_of_the_features_up_to_its_signs(digits, distances):
+    of_features, of_distances = embedding.embed(digits), embedding.embed(distances, metric="precomputed")
+    np.testing.assert_allclose(np.abs(of_distances), np.abs(of_features), atol=1e-3)
+
+
+@pytest.mark.parametrize("method", embedding.METHODS)
+def test_maps_of_distances_are_as_good_as_maps_of_features(digits, distances, method):
+    of_features = embedding.quality(digits, embedding.embed(digits, method))
+    drawn = embedding.embed(distances, method, metric="precomputed")
+    assert drawn.dtype == np.float32
+    assert np.array_equal(drawn, embedding.embed(distances, method, metric="precomputed"))
+    of_distances = embedding.quality(distances, drawn, metric="precomputed")
+    assert of_distances == pytest.approx(of_features, abs=0.02)
+
+
+@pytest.mark.parametrize("k", [1, 6, 30])
+def test_quality_from_distances_is_quality_from_features(k):
+    features = np.random.default_rng(0).normal(size=(300, 20))  # without ties, which either may break its way
+    distances, coordinates = squareform(pdist(features)), embedding.embed(features, "PCA")
+    of_features = embedding.quality(features, coordinates, k)
+    assert embedding.quality(distances, coordinates, k, metric="precomputed") == pytest.approx(of_features, abs=1e-9)
+    kept = embedding.neighbours_kept(distances, coordinates, k, metric="precomputed")
+    assert kept == pytest.approx(of_features["neighbours_kept"], abs=1e-9)
+
+
+def test_all_maps_of_distances_come_with_their_quality(distances):
+    maps = embedding.maps(distances, metric="precomputed")
+    assert list(maps) == ["PCA", "t-SNE", "UMAP"]
+    for method in ("t-SNE", "UMAP"):
+        assert maps[method].trustworthiness > 0.95 > maps["PCA"].trustworthiness
+
+
+def test_features_are_not_taken_for_distances(digits):
+    with pytest.raises(ValueError, match=r"shape \(300, 64\), but it must be square"):
+        embedding.embed(digits, metric="precomputed")
+    with pytest.raises(ValueError, match="did you mean 'precomputed'"):
+        embedding.embed(digits, metric="precomputd")
+
+
 def test_too_few_rows_are_refused():
     for method, n in {"PCA": 2, "t-SNE": 30, "UMAP": 15}.items():
+        features = np.random.default_rng(0).normal(size=(n, 4))
         with pytest.raises(ValueError, match=f"with {n} rows"):
-            embedding.embed(np.random.default_rng(0).normal(size=(n, 4)), method)
+            embedding.embed(features, method)
+        with pytest.raises(ValueError, match=f"with {n} rows"):
+            embedding.embed(squareform(pdist(features)), method, metric="precomputed")
 
 
 def test_a_single_column_is_refused():
