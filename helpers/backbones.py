@@ -276,10 +276,26 @@ def small_encoder(shape: tuple[int, int, int], dimensions: int = 128, seed: int 
 def _build(name: str, entry: _Network, size: int) -> tuple[keras.Model, dict[str, int]]:
     images = keras.Input((None, None, None), name="images")
     prepared = Preparation(size, entry.scale, entry.offset, entry.blue_first, name="preparation")(images)
-    network = entry.constructor(include_top=False, weights=None, input_tensor=prepared, input_shape=(size, size, 3))
+    with keras.saving.custom_object_scope({"glorot_uniform": _Undrawn}):
+        network = entry.constructor(include_top=False, weights=None, input_tensor=prepared, input_shape=(size, size, 3))
+    _forget_undrawn(network)
     stages = entry.stages(network)
     sizes = {stage: prod(tensor.shape[1:]) for stage, tensor in stages.items()}
     return keras.Model(images, list(stages.values()), name=name), sizes
+
+
+class _Undrawn(keras.initializers.GlorotUniform):
+    """Zeros, where numbers are put in later: JAX would compile its generator for each of some fifty shapes."""
+
+    def __call__(self, shape, dtype=None):
+        return keras.ops.convert_to_tensor(np.zeros(shape, dtype or keras.config.floatx()))
+
+
+def _forget_undrawn(network: keras.Model) -> None:
+    """Give the layers Keras' own initialisers back, so that a clone of the network draws its weights."""
+    for layer in network.layers:
+        for name in [name for name, value in vars(layer).items() if isinstance(value, _Undrawn)]:
+            setattr(layer, name, keras.initializers.GlorotUniform())
 
 
 def _fill(model: keras.Model, network: str, wanted: str, search: _Search, seed: int) -> tuple[str, str, list]:
@@ -316,8 +332,8 @@ def _self_made_sentence(about: dict) -> str:
 def _draw(model: keras.Model, seed: int) -> None:
     """Draw every kernel anew, uniform between the limits of Glorot and Bengio (2010), as Keras does by default.
 
-    By NumPy and not by Keras' initialisers, so that every back-end gets the same numbers and no generator
-    that the caller uses is touched. Biases and the statistics of BatchNormalization stay as built: 0 and 1.
+    By NumPy and not by Keras' initialisers, so that every back-end gets the same numbers. Biases and the
+    statistics of BatchNormalization stay as they were built, 0 and 1.
     """
     generator = np.random.default_rng(seed)
     model.set_weights([_glorot(value, generator) if value.ndim > 1 else value for value in model.get_weights()])

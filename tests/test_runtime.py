@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -70,3 +72,10 @@ def test_a_written_file_may_be_read_by_those_who_may_read_others(tmp_path):
     (tmp_path / "plain").write_bytes(b"")
     runtime.replace_file(tmp_path / "replaced", lambda stream: stream.write(b""))
     assert (tmp_path / "replaced").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_the_folder_of_the_users_weights_is_the_one_that_the_environment_names(monkeypatch):
+    monkeypatch.delenv("COURSE_WEIGHTS", raising=False)
+    assert runtime.weights_folder() is None
+    monkeypatch.setenv("COURSE_WEIGHTS", "~/weights")
+    assert runtime.weights_folder() == Path.home() / "weights"

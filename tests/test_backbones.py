@@ -1,0 +1,305 @@
+"""`backbones.load`: the right stages, the right pixels, and weights whose origin is known."""
+
+import dataclasses
+import hashlib
+import io
+import urllib.error
+import urllib.request
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image
+
+from helpers import backbones, weights
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return backbones.load(weights="random", size=75)
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Folders of the user's and of Keras', empty, and no network."""
+    user, cache = tmp_path / "user", tmp_path / "keras" / "models"
+    user.mkdir()
+    cache.mkdir(parents=True)
+    monkeypatch.setenv("COURSE_WEIGHTS", str(user))
+    monkeypatch.setenv("KERAS_HOME", str(cache.parent))
+
+    def refuse(*args, **kwargs):
+        raise urllib.error.URLError("name resolution failed")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    return user, cache
+
+
+def small_network(include_top, weights, input_tensor, input_shape):
+    """Stand in for a network of keras.applications, with the same arguments."""
+    hidden = layers.BatchNormalization(scale=False)(layers.Conv2D(4, 3, use_bias=False)(input_tensor))
+    return keras.Model(keras.utils.get_source_inputs(input_tensor), layers.MaxPooling2D()(hidden))
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A small network in the table, and the bytes of its published weights, of which every number is 0.5."""
+    entry = backbones._Network(
+        small_network,
+        title="Small",
+        file="small_notop.h5",
+        md5="",
+        folder="small",
+        least=8,
+        stages=lambda network: {"pool": layers.Flatten()(network.output)},
+        scale=(1.0, 1.0, 1.0),
+        offset=(0.0, 0.0, 0.0),
+    )
+    images = keras.Input((8, 8, 3))
+    network = small_network(False, None, images, (8, 8, 3))
+    network.set_weights([np.full_like(value, 0.5) for value in network.get_weights()])
+    network.save(tmp_path / "published.h5")
+    content = (tmp_path / "published.h5").read_bytes()
+    entry = dataclasses.replace(entry, md5=hashlib.md5(content).hexdigest())
+    monkeypatch.setitem(backbones._NETWORKS, "small", entry)
+    return content
+
+
+def first_weight(found):
+    return float(found.model.get_weights()[0].flat[0])
+
+
+# -------------------------------------------------------------------------------------------------- the stages
+
+
+def test_the_stages_of_inception_v3_at_299_pixels_have_the_papers_sizes():
+    sizes = backbones.load(weights="random", size=299).sizes
+    assert sizes == {"pool 1": 341_056, "pool 2": 83_232, "pool 3": 49_152, "pool 4": 2_048}
+
+
+def test_the_second_stage_is_not_the_second_pooling_layer_of_the_stem(backbone):
+    pools = [layer for layer in backbone.model.layers if isinstance(layer, layers.MaxPooling2D)]
+    channels = [layer.output.shape[-1] for layer in pools]
+    assert channels == [64, 192, 288, 768]
+    inputs = [layer for layer in backbone.model.layers if isinstance(layer, layers.Flatten)]
+    assert [layer.input.shape[-1] for layer in inputs] == [64, 288, 768]
+
+
+def test_a_second_network_of_one_process_has_the_same_stages(backbone):
+    assert backbones.load(weights="random", size=75).sizes == backbone.sizes
+
+
+def test_the_stages_are_those_of_keras_own_network_on_its_own_preprocessing(backbone):
+    images = np.random.default_rng(0).random((2, 75, 75, 3), dtype=np.float32)
+    network = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=(75, 75, 3))
+    network.set_weights(backbone.model.get_weights())
+    pools = [layer.output for layer in network.layers if isinstance(layer, layers.MaxPooling2D)]
+    reference = keras.Model(network.input, [pools[0], pools[2], pools[3], network.output])
+    expected = reference.predict_on_batch(keras.applications.inception_v3.preprocess_input(images * 255))
+    expected = [*(value.reshape(2, -1) for value in expected[:3]), expected[3].mean(axis=(1, 2))]
+    for found, value in zip(backbone.model.predict_on_batch(images), expected, strict=True):
+        np.testing.assert_allclose(found, value, atol=1e-5 * value.max())
+
+
+def test_a_clone_of_the_network_draws_weights_of_its_own(backbone):
+    layer = next(layer for layer in backbone.model.layers if isinstance(layer, layers.Conv2D))
+    clone = type(layer).from_config(layer.get_config())
+    clone.build((None, 10, 10, 3))
+    assert np.ptp(clone.get_weights()[0]) > 0
+
+
+# ------------------------------------------------------------------------------------------------- the pixels
+
+
+def prepare(images, size=20, **options):
+    layer = backbones.Preparation(size, (1, 1, 1), (0, 0, 0), **options)
+    return keras.ops.convert_to_numpy(layer(keras.ops.convert_to_tensor(images, "float32")))
+
+
+@pytest.mark.parametrize("shape", [(61, 47), (9, 13), (20, 20), (20, 50)])
+def test_images_are_resized_as_pillow_resizes_them(shape):
+    image = np.random.default_rng(0).random(shape, dtype=np.float32)
+    expected = np.asarray(Image.fromarray(image).resize((20, 20), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(prepare(image[None, ..., None])[0, ..., 1], expected, atol=1e-4)
+
+
+def test_a_grey_image_is_a_colour_image_of_equal_channels():
+    grey = np.random.default_rng(0).random((2, 30, 25, 1))
+    assert np.array_equal(prepare(grey), prepare(np.repeat(grey, 3, axis=-1)))
+
+
+def test_values_are_scaled_channel_by_channel_and_reversed_for_networks_that_want_blue_first():
+    image = np.full((1, 5, 5, 3), (0.1, 0.5, 0.9), np.float32)
+    layer = backbones.Preparation(5, (255, 1, 10), (-1, 0, 2), blue_first=True)
+    found = keras.ops.convert_to_numpy(layer(keras.ops.convert_to_tensor(image)))
+    np.testing.assert_allclose(found[0, 0, 0], [11, 0.5, 24.5], rtol=1e-6)
+
+
+def test_a_saved_backbone_comes_back_with_its_preparation(small, places, tmp_path):
+    model = backbones.load("small", "random", size=8).model
+    model.save(tmp_path / "small.keras")
+    images = np.random.default_rng(0).random((2, 11, 9, 1), dtype=np.float32)
+    again = keras.models.load_model(tmp_path / "small.keras")
+    assert np.array_equal(again.predict_on_batch(images), model.predict_on_batch(images))
+
+
+# --------------------------------------------------------------------------------------------- random weights
+
+
+def test_random_weights_repeat_with_the_seed_whatever_was_drawn_before(small, places):
+    first = backbones.load("small", "random", size=8, seed=1)
+    keras.utils.set_random_seed(9)
+    again, other = (backbones.load("small", "random", size=8, seed=seed) for seed in (1, 2))
+    assert first.digest == again.digest != other.digest
+
+
+def test_random_kernels_are_glorots_and_the_rest_is_as_built(backbone):
+    for variable, value in zip(backbone.model.weights, backbone.model.get_weights(), strict=True):
+        if value.ndim == 1:
+            assert np.all(value == (1 if "variance" in variable.path else 0))
+            continue
+        *field, inputs, outputs = value.shape
+        limit = np.sqrt(6 / (np.prod(field) * (inputs + outputs)))
+        assert np.abs(value).max() <= limit * (1 + 1e-6)
+        # a uniform draw's variance is limit^2 / 3; its standard error over N draws is that times sqrt(0.8 / N)
+        assert abs(value.var() / (limit**2 / 3) - 1) < 6 * np.sqrt(0.8 / value.size)
+
+
+# ------------------------------------------------------------------------------------------ weights with names
+
+
+def test_the_first_place_that_has_imagenet_weights_gives_them(small, places, tmp_path, capsys):
+    user, cache = places
+    (cache / "small_notop.h5").write_bytes(small)
+    for given in (None, user, tmp_path):
+        found = backbones.load("small", size=8, folder=given)
+        assert (found.weights, first_weight(found)) == ("imagenet", 0.5)
+    assert capsys.readouterr().out.count("ImageNet weights (small_notop.h5") == 3
+    (cache / "small_notop.h5").unlink()
+    (user / "small_notop.h5").write_bytes(small)
+    assert backbones.load("small", "imagenet", size=8).weights == "imagenet"
+
+
+def test_keras_own_file_of_inception_v3_is_read(backbone, places, monkeypatch):
+    """The published files are of Keras' old format: the weights in the order of the layers, whatever their names."""
+    network = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=(75, 75, 3))
+    network.set_weights(backbone.model.get_weights())
+    entry = backbones._NETWORKS["inception_v3"]
+    path = places[0] / entry.file
+    network.save(path)
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(backbones._NETWORKS, "inception_v3", dataclasses.replace(entry, md5=md5))
+    found = backbones.load(size=75, seed=5)
+    path.unlink()  # 88 MB
+    assert found.weights == "imagenet"
+    assert found.digest == backbone.digest
+
+
+def test_a_wrong_file_in_the_users_folder_is_named_and_left_alone(small, places):
+    path = places[0] / "small_notop.h5"
+    path.write_bytes(small[:-1])
+    for wanted in ("auto", "imagenet"):
+        with pytest.raises(ValueError, match=r"small_notop.h5 is not the file .* replace it, or remove it"):
+            backbones.load("small", wanted, size=8)
+    assert path.read_bytes() == small[:-1]
+
+
+def test_a_wrong_file_in_keras_cache_is_reported_and_left_alone(small, places, capsys):
+    path = places[1] / "small_notop.h5"
+    path.write_bytes(b"half of it")
+    assert backbones.load("small", size=8).weights == "random"
+    assert "has a wrong MD5 and was left alone" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="delete it, so that it can be downloaded again"):
+        backbones.load("small", "imagenet", size=8)
+    assert path.read_bytes() == b"half of it"
+
+
+def test_without_file_and_network_the_weights_are_random_and_the_line_says_why(small, places, capsys):
+    found = backbones.load("small", size=8, seed=3)
+    printed = capsys.readouterr().out
+    assert (found.weights, found.source) == ("random", "random weights (seed 3)")
+    assert printed.count("\n") == 1
+    for part in ("random weights (seed 3)", "name resolution failed", "weights of our own: none here"):
+        assert part in printed
+
+
+def test_imagenet_weights_that_cannot_be_had_are_refused_with_what_to_do(small, places):
+    with pytest.raises(ConnectionError, match=r"name resolution failed.*set COURSE_WEIGHTS .*small_notop.h5"):
+        backbones.load("small", "imagenet", size=8)
+    with pytest.raises(FileNotFoundError, match="not on this machine: connect to the network"):
+        backbones.load("small", "imagenet", size=8, download=False)
+
+
+class Response(io.BytesIO):
+    headers = {"Content-Length": "1"}  # noqa: RUF012
+
+
+def test_a_download_is_checked_before_it_enters_the_cache(small, places, monkeypatch):
+    cached = places[1] / "small_notop.h5"
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **kwargs: Response(b"<html>sign in</html>"))
+    with pytest.raises(ConnectionError, match="what arrived has a wrong MD5"):
+        backbones.load("small", "imagenet", size=8)
+    assert list(cached.parent.iterdir()) == []
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *args, **kwargs: Response(small))
+    assert first_weight(backbones.load("small", size=8)) == 0.5
+    assert cached.read_bytes() == small
+
+
+def test_weights_of_our_own_are_taken_after_imagenets_and_before_random_ones(small, places):
+    user, cache = places
+    made = backbones.load("small", "random", size=8, seed=7)
+    weights.export(made.model, user / "small", dtype="float16", about={"objective": "formulas"})
+    found = backbones.load("small", size=8)
+    assert found.weights == "self_made"
+    assert "without natural images (formulas)" in found.source
+    np.testing.assert_allclose(first_weight(found), first_weight(made), rtol=1e-3)
+    (cache / "small_notop.h5").write_bytes(small)
+    assert backbones.load("small", size=8).weights == "imagenet"
+    assert backbones.load("small", "self_made", size=8).weights == "self_made"
+
+
+def test_damaged_weights_of_our_own_are_refused_not_replaced(small, places):
+    made = backbones.load("small", "random", size=8)
+    weights.export(made.model, places[0] / "small", about={})
+    next((places[0] / "small").glob("*.npz")).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"SHA-256 differs"):
+        backbones.load("small", size=8)
+
+
+def test_weights_of_our_own_that_are_not_there_are_refused(small, places):
+    with pytest.raises(FileNotFoundError, match=r"no weights of our own for Small.*weights='random'"):
+        backbones.load("small", "self_made", size=8)
+
+
+def test_available_names_what_needs_no_download(small, places):
+    user, cache = places
+    assert backbones.available("small") == ("random",)
+    (cache / "small_notop.h5").write_bytes(b"wrong")
+    weights.export(backbones.load("small", "random", size=8).model, user / "small", about={})
+    assert backbones.available("small") == ("self_made", "random")
+    (user / "small_notop.h5").write_bytes(small)
+    assert backbones.available("small") == ("imagenet", "self_made", "random")
+    assert backbones.available("small", folder=cache) == ("random",)
+
+
+# --------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"network": "inception"}, "did you mean 'inception_v3'"),
+        ({"weights": "image-net"}, "did you mean 'imagenet'"),
+        ({"size": 74}, "too small for Inception-v3: give 75 pixels or more"),
+        ({"seed": -1}, "a seed is 0 or more"),
+    ],
+)
+def test_bad_requests_are_refused_in_one_sentence(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        backbones.load(**options)
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no folder"):
+        backbones.load(folder=tmp_path / "nowhere")
