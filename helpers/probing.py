@@ -34,6 +34,7 @@ __all__ = [
     "neighbour_graph",
 ]
 
+_BLOCK = 2**24  # numbers in a block of columns
 UNKNOWN = -1  # the label of an image whose label is not given, as in scikit-learn
 
 _NO_EQUILIBRIUM = (
@@ -80,7 +81,9 @@ def linear_probe(features, labels, probe_features, probe_labels, strength: float
     """Return the accuracy of multinomial logistic regression on standardised features.
 
     It asks whether the classes lie on different sides of planes: unlike neighbours, it may choose directions
-    and ignore others.
+    and ignore others. Where there are more columns than probe images, the regression works on the coordinates of
+    the images in the span of the probe images. The penalty leaves no weight outside that span, so the answer is
+    the same, and a matrix of 60 x 57,600 becomes one of 60 x 59.
 
     Parameters
     ----------
@@ -101,10 +104,15 @@ def linear_probe(features, labels, probe_features, probe_labels, strength: float
 
     References
     ----------
-    Alain and Bengio (2016), https://arxiv.org/abs/1610.01644
+    Alain and Bengio (2016), https://arxiv.org/abs/1610.01644 ; Hastie and Tibshirani (2004),
+    https://doi.org/10.1093/biostatistics/kxh010 (the span)
     """
     features, labels, probe_features, probe_labels = _check(features, labels, probe_features, probe_labels)
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500, tol=1e-3))
+    model = LogisticRegression(C=strength, max_iter=500, tol=1e-3)
+    if probe_features.shape[1] > len(probe_features):
+        features, probe_features = _in_the_span(features, probe_features)
+    else:
+        model = make_pipeline(StandardScaler(), model)
     # in float32 rounding ends the solver early, at a point that depends on the machine
     return float(model.fit(probe_features.astype(np.float64), probe_labels).score(features, labels))
 
@@ -127,6 +135,26 @@ def nearest(query_features, features, k: int = 5) -> np.ndarray:
     check_neighbours(k, len(features), "neighbours")
     model = KNeighborsClassifier(k).fit(features, np.zeros(len(features), np.int64))
     return model.kneighbors(query_features, return_distance=False)
+
+
+def _in_the_span(features, probe_features) -> tuple[np.ndarray, np.ndarray]:
+    """Standardise by the probe images, then rotate their span onto the first axes: all inner products stay.
+
+    The rotation follows from the inner products alone, which are gathered by blocks of columns in float64.
+    """
+    m, d = probe_features.shape
+    gram, across, width = np.zeros((m, m)), np.zeros((len(features), m)), max(1, _BLOCK // (m + len(features)))
+    for start in range(0, d, width):
+        block = probe_features[:, start : start + width].astype(np.float64)
+        scaler = StandardScaler().fit(block)
+        block = scaler.transform(block)
+        gram += block @ block.T
+        across += scaler.transform(features[:, start : start + width].astype(np.float64)) @ block.T
+    squares, axes = np.linalg.eigh(gram)
+    kept = squares > 1e-12 * squares[-1]  # the rest is rounding, in which no weight could grow
+    kept[-1] = True
+    lengths = np.sqrt(np.maximum(squares[kept], np.finfo(np.float64).tiny))
+    return across @ axes[:, kept] / lengths, axes[:, kept] * lengths
 
 
 def _check(features, labels, probe_features, probe_labels):

@@ -3,6 +3,9 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from helpers import probing
 
@@ -53,6 +56,51 @@ def test_linear_probe_does_not_depend_on_units(digits):
     assert probing.linear_probe(test * units, test_labels, train * units, train_labels) == pytest.approx(
         probing.linear_probe(*digits), abs=0.005
     )
+
+
+@pytest.fixture
+def wide():
+    """60 probe images of 12 classes, with many more columns; two of them constant."""
+    random = np.random.default_rng(0)
+    centres = random.normal(0, 0.2, (12, 600))
+    labels, probe_labels = np.arange(200) % 12, np.arange(60) % 12
+    features, probe_features = (random.normal(size=(len(y), 600)) + centres[y] for y in (labels, probe_labels))
+    features[:, :2] = probe_features[:, :2] = 3
+    return features.astype(np.float32), labels, probe_features.astype(np.float32), probe_labels
+
+
+@threadpool_limits.wrap(limits=1)
+def test_the_span_of_the_probe_images_holds_all_that_logistic_regression_finds(wide):
+    features, _, probe_features, probe_labels = wide
+    model = LogisticRegression(C=0.1, max_iter=5000, tol=1e-8)
+    directly = make_pipeline(StandardScaler(), model).fit(probe_features.astype(np.float64), probe_labels)
+    expected = directly.predict_proba(features)
+    narrow, probe_narrow = probing._in_the_span(features, probe_features)
+    assert probe_narrow.shape == (60, 59)
+    np.testing.assert_allclose(model.fit(probe_narrow, probe_labels).predict_proba(narrow), expected, atol=1e-5)
+
+
+@threadpool_limits.wrap(limits=1)
+def test_linear_probe_of_more_columns_than_images_gives_the_answer_of_the_direct_way(wide):
+    features, labels, probe_features, probe_labels = wide
+    directly = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500, tol=1e-3))
+    expected = directly.fit(probe_features.astype(np.float64), probe_labels).score(features, labels)
+    assert 0.2 < expected < 0.98
+    assert probing.linear_probe(*wide) == pytest.approx(expected, abs=0.01)
+
+
+def test_columns_in_blocks_give_the_same_span(wide, monkeypatch):
+    features, _, probe_features, _ = wide
+    whole = probing._in_the_span(features, probe_features)
+    monkeypatch.setattr(probing, "_BLOCK", 260 * 50)
+    in_blocks = probing._in_the_span(features, probe_features)
+    for one, other in zip(whole, in_blocks, strict=True):
+        np.testing.assert_allclose(one @ whole[1].T, other @ in_blocks[1].T, atol=1e-8)  # axes may change sign
+
+
+def test_constant_features_leave_the_most_frequent_class():
+    labels = np.array([0, 0, 0, 1])
+    assert probing.linear_probe(np.ones((4, 9)), labels, np.ones((4, 9)), labels) == 0.75
 
 
 def test_digits_reach_the_published_figures(digits):
