@@ -1,0 +1,112 @@
+"""Pretrain a network on images made by formulas: ``python -m helpers.pretraining --help``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from .images import categories
+from .pool import fill
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m helpers.pretraining", description="Pretrain a network on images made by formulas."
+    )
+    parser.add_argument("--network", default="inception_v3", choices=("inception_v3",))
+    parser.add_argument("--resume", type=Path, metavar="DIR", help="train; DIR keeps the pool, state and weights")
+    parser.add_argument("--minutes", type=float, default=9, help="of the whole training, however often it is resumed")
+    parser.add_argument("--piece", type=float, metavar="MINUTES", help="of this call; the next one goes on")
+    parser.add_argument("--size", type=int, default=107, help="pixels of a crop (107: the last stage is 2 x 2)")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--peak", type=float, default=1e-3, help="largest learning rate")
+    parser.add_argument("--categories", type=int, default=168)
+    parser.add_argument("--images", type=int, default=84, help="rendered per category")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2, help="processes that render")
+    parser.add_argument("--dtype", default="int8", choices=("int8", "float16"), help="of the exported kernels")
+    parser.add_argument(
+        "--evaluate", type=Path, metavar="DIR", help="compare the weights exported to DIR with random ones"
+    )
+    return parser
+
+
+def train(options) -> bool:
+    """Train, or go on training, and export the weights once they are done; return whether they are."""
+    folder = options.resume
+    side = round(1.2 * options.size)  # leaves room for shifts and zoom
+    pool = fill(folder / "pool.npy", options.categories, options.images, side, options.seed, options.workers)
+
+    import keras
+
+    from .. import backbones
+    from ..runtime import device
+    from .training import Recipe, Trainer, classifier
+
+    if device().startswith("GPU"):
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    keras.utils.set_random_seed(options.seed)
+    backbone = backbones.load(options.network, "random", size=options.size, seed=options.seed)
+    recipe = Recipe(60 * options.minutes, options.size, options.batch, options.peak, seed=options.seed)
+    mirrored = [category.mirrored for category in categories(options.categories, options.seed)]
+    trainer = Trainer(classifier(backbone, options.categories), pool, mirrored, recipe, folder, report=say)
+    if trainer.restore():
+        say(f"Goes on after {trainer.progress.seconds:.0f} s, step {trainer.progress.step}.")
+    if not trainer.run(seconds=None if options.piece is None else 60 * options.piece):
+        say("Stopped with a checkpoint; the same command goes on.")
+        return False
+    trainer.finish()
+    backbone.model.save_weights(folder / f"{options.network}.weights.h5")
+    export(backbone, trainer, folder / "export", options.dtype)
+    return True
+
+
+def export(backbone, trainer, folder: Path, dtype: str) -> None:
+    """Write the weights with their training card, read them back, and say what their rounding costs."""
+    from .. import backbones, weights
+    from ..runtime import device, versions
+    from .evaluation import relative_errors
+
+    images = trainer.progress.step * trainer.recipe.batch_size
+    categories_seen, per_category = trainer.pool.shape[:2]
+    card = {
+        "objective": f"{categories_seen} categories of formula-made images, supervised by formula",
+        "images seen": images,
+        "images rendered": categories_seen * per_category,
+        "steps": trainer.progress.step,
+        "seconds": round(trainer.progress.seconds),
+        "device": device(),
+        "versions": versions(),
+        "recipe": asdict(trainer.recipe),
+    }
+    manifest = weights.export(backbone.model, folder / backbone.name, dtype=dtype, about=card)
+    stored = backbones.load(backbone.name, "self_made", size=backbone.size, folder=folder)
+    sample = trainer.batch(trainer.progress.step)[0]
+    errors = relative_errors(stored.model, backbone.model, sample, backbone.stages)
+    megabytes = sum(path.stat().st_size for path in manifest.parent.iterdir()) / 2**20
+    said = ", ".join(f"{stage} {error:.2%}" for stage, error in errors.items())
+    say(f"Exported {megabytes:.1f} MiB to {manifest.parent}; {dtype} changes the features by {said}.")
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = arguments()
+    options = parser.parse_args(argv)
+    if options.resume is None and options.evaluate is None:
+        parser.error("give --resume DIR to train, or --evaluate DIR to compare")
+    if options.resume is not None:
+        train(options)
+    if options.evaluate is not None:
+        from .evaluation import table
+
+        say(table(options.network, options.evaluate))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
