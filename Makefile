@@ -1,6 +1,6 @@
 # Features Without Labels. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help book test serve notebooks readme format lock clean test-jax test-torch test-keras-3.13
+.PHONY: help book test serve notebooks readme format lock bench clean test-jax test-torch test-keras-3.13
 
 # the newest Python of the supported ones that really starts: a shim of a version manager may not
 ifndef PYTHON
@@ -51,6 +51,13 @@ format: $(VENV)/installed  ## format code and notebooks, strip the notebooks' ou
 
 lock: | $(UV)  ## resolve the newest versions into uv.lock
 	@$(UV) lock --upgrade
+
+# on another back-end: `python -m tests.bench` with the Python of its environment; who is absent is listed
+bench:  ## time the statistics against their peers; BENCH=--help lists the options
+	@$(MAKE) --no-print-directory run-bench VENV=.venv-bench EXTRAS="tensorflow bench"
+
+run-bench: $(VENV)/installed
+	@$(RUN) -m tests.bench $(BENCH)
 
 test-jax:  ## models and chapters with JAX as Keras' back-end
 	@KERAS_BACKEND=jax $(MAKE) --no-print-directory test-backend VENV=.venv-jax EXTRAS="jax book test"
