@@ -253,20 +253,18 @@ class _Store:
 
     def _check_files(self) -> None:
         """Refuse files that are shorter than the manifest says, or begin otherwise."""
-        for stage, width in self.about["stages"].items():
+        for stage, width in self.about["stages"].items() if self.rows else ():
             path, header = self.folder / _file_name(stage), _header(self.n, width)
-            expected = len(header) + 2 * self.rows * width if self.rows else 0
-            found = path.stat().st_size if path.exists() else -1
-            if self.rows and found < expected:
-                what = "is missing" if found < 0 else f"is cut short ({found:,} of {expected:,} bytes)"
-                raise ValueError(
-                    f"The feature file {path} {what}: put it back, or give another folder to extract anew."
-                )
-            if self.rows and not path.open("rb").read(len(header)) == header:
-                raise ValueError(
-                    f"The feature file {path} is damaged (its header is not that of {self.n:,} x {width:,} float16): "
-                    f"put the right file back, or give another folder to extract anew."
-                )
+            again = "put it back as it was, or give another folder to extract anew"
+            if not path.is_file():
+                raise ValueError(f"The feature file {path} is missing: {again}.")
+            found, expected = path.stat().st_size, len(header) + 2 * self.rows * width
+            if found < expected:
+                raise ValueError(f"The feature file {path} is cut short ({found} of {expected} bytes): {again}.")
+            with path.open("rb") as stream:
+                if stream.read(len(header)) != header:
+                    what = f"{self.n} x {width} float16"
+                    raise ValueError(f"The feature file {path} is damaged (its header is not that of {what}): {again}.")
 
     def _check_disk(self) -> None:
         needed = 2 * self.n * sum(self.about["stages"].values())
