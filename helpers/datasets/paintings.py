@@ -10,7 +10,7 @@ from .image_set import ImageSet
 __all__ = ["load_paintings"]
 
 _HUES = {"ember": 45.0, "meadow": 135.0, "lake": 225.0, "dusk": 315.0}  # middle of each palette, degrees of OKLCH
-_WIDTH = (0.08, 0.26)  # range of a band's deviation across its diagonal, in sides of the canvas
+_WIDTH = (0.12, 0.32)  # range of a band's deviation across its diagonal, in sides of the canvas
 _DRIFT = 20.0  # deviation of a painting's hue from its palette's, in degrees
 _SPREAD = 45.0  # deviation of a stroke's hue from its painting's
 _FOREIGN = 0.3  # share of the strokes that take any hue
