@@ -26,12 +26,13 @@ __all__ = [
     "distances_from_gram",
     "gram_from_distances",
     "gram_matrix",
+    "multiply",
     "pairwise_distances",
     "principal_components",
 ]
 
 METRICS = ("euclidean", "cosine", "standardised", "whitened")
-ENGINES = ("blas", "keras")
+ENGINES = ("blas", "keras")  # who multiplies matrices
 
 _BLOCK = 2**25  # numbers in a block of columns: 128 MiB in float32, wide enough that BLAS runs at its full rate
 _TILE = 1024  # rows and columns of the n x n matrices that are worked on at once
@@ -102,6 +103,28 @@ def gram_matrix(features, *, centre: bool = True, standardise: bool = False, eng
     features = _check_matrix(features)
     blocks = _column_blocks(features, centre=centre, standardise=standardise)
     return _add_by_blas(blocks, len(features)) if engine == "blas" else _add_by_keras(blocks)
+
+
+def multiply(one: np.ndarray, other: np.ndarray, engine: str = "blas") -> np.ndarray:
+    """Return the product of two matrices, from NumPy and BLAS or from the device of the Keras back-end.
+
+    Parameters
+    ----------
+    one, other : ndarray of float
+    engine : {'blas', 'keras'}
+        As for `gram_matrix`. ``"keras"`` works in float32.
+
+    Returns
+    -------
+    ndarray
+    """
+    if engine == "blas":
+        return one @ other
+    from keras import ops
+
+    (high, low), (other_high, other_low) = _halves(one), _halves(other)
+    product = ops.matmul(high, other_high) + ops.matmul(high, other_low) + ops.matmul(low, other_high)
+    return ops.convert_to_numpy(product)
 
 
 def distances_from_gram(gram, *, overwrite: bool = False) -> np.ndarray:
@@ -419,11 +442,19 @@ def _add_by_keras(blocks: Iterator[np.ndarray]) -> np.ndarray:
 
     gram = 0.0
     for block in blocks:
-        leading = (block.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)  # the first 11 bits
-        high, low = ops.convert_to_tensor(leading), ops.convert_to_tensor(block - leading)
+        high, low = _halves(block)
         across = ops.matmul(high, ops.transpose(low))
         gram = gram + ops.matmul(high, ops.transpose(high)) + across + ops.transpose(across)
     return np.array(ops.convert_to_numpy(gram), np.float32)
+
+
+def _halves(matrix: np.ndarray) -> tuple:
+    """Two tensors whose sum is the matrix: the first 11 bits of each number, and the rest."""
+    from keras import ops
+
+    matrix = matrix.astype(np.float32, copy=False)
+    leading = (matrix.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+    return ops.convert_to_tensor(leading), ops.convert_to_tensor(matrix - leading)
 
 
 def _square_distances(gram: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

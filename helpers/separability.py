@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import combinations, islice
 
@@ -19,7 +20,7 @@ from scipy import special
 from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 
-from .distances import check_distances
+from .distances import ENGINES, check_distances, multiply
 from .validation import check_choice, check_features, check_labels
 
 __all__ = [
@@ -156,7 +157,7 @@ def clustering_goodness(distances, labels) -> float:
 
 
 def permutation_test(
-    distances, labels, *, permutations: int = 999, method: str = "auto", random_state=None
+    distances, labels, *, permutations: int = 999, method: str = "auto", random_state=None, engine: str = "blas"
 ) -> PermutationTest:
     """Test `clustering_goodness` against labels that are shuffled.
 
@@ -180,6 +181,9 @@ def permutation_test(
         permutations < n and n is 1,000 or more, else independent.
     random_state : int, numpy.random.Generator or None
         Where random choices start; None is 0, because nothing in this course differs from run to run.
+    engine : {'blas', 'keras'}
+        Who multiplies for ``"independent"``; ``"keras"`` is the device of the Keras back-end, a GPU where there is
+        one. Shifts need no product.
 
     Returns
     -------
@@ -227,6 +231,7 @@ def permutation_test(
     0.001
     """
     check_choice(method, METHODS, "method")
+    check_choice(engine, ENGINES, "engine")
     if permutations < 1:
         raise ValueError(f"permutations={permutations}, but a test needs at least 1 (999 is usual).")
     distances, classes = _check(distances, labels)
@@ -234,13 +239,12 @@ def permutation_test(
     observed = _observed(distances, classes, parts)
     method = _chosen(method, classes, permutations)
     random = np.random.default_rng(0 if random_state is None else random_state)
-    with threadpool_limits(limits=1 if len(distances) < _LARGE else None):  # small sums: the same on any machine
-        if method == "exact":
-            null = _exact(distances, classes, parts)
-        elif method == "shifts":
-            null = _shifts(distances, classes, parts, permutations, random)
-        else:
-            null = _independent(distances, classes, parts, permutations, random)
+    if method == "exact":
+        null = _exact(distances, classes, parts)
+    elif method == "shifts":
+        null = _shifts(distances, classes, parts, permutations, random)
+    else:
+        null = _independent(distances, classes, parts, permutations, random, engine)
     # ties count: rounding must not make an equal labelling look like a worse one
     near = 1e-5 * null.std() + 1e-12 * parts.mean * classes.pairs_within
     reached, itself = int(np.sum(null <= observed + near)), method != "exact"
@@ -249,7 +253,7 @@ def permutation_test(
     return PermutationTest(statistic, p_value, classes.goodness(parts.mean, null), method)
 
 
-def mrpp_moments(distances, labels, weights: str = "pairs") -> MRPPMoments:
+def mrpp_moments(distances, labels, weights: str = "pairs", *, engine: str = "blas") -> MRPPMoments:
     """Return where the mean distance within classes stands among all labellings, in closed form.
 
     The statistic of the multi-response permutation procedures is delta = sum over classes of C_I xi_I, with xi_I
@@ -267,6 +271,8 @@ def mrpp_moments(distances, labels, weights: str = "pairs") -> MRPPMoments:
         one row has no pair and counts for nothing.
         ``"groups"``: C_I = n_I / N, every row counts once, as the inventors recommend and as R's ``vegan::mrpp``
         has it. A class of one row has no mean distance within, and is refused.
+    engine : {'blas', 'keras'}
+        Who multiplies matrices, as for `permutation_test`.
 
     Returns
     -------
@@ -299,6 +305,7 @@ def mrpp_moments(distances, labels, weights: str = "pairs") -> MRPPMoments:
     'z -14.8, p 1e-08, A 0.65'
     """
     check_choice(weights, WEIGHTS, "weighting")
+    check_choice(engine, ENGINES, "engine")
     distances, classes = _check(distances, labels)
     if weights == "groups" and classes.sizes.min() == 1:
         label = np.unique(labels)[classes.sizes == 1][0]
@@ -309,8 +316,8 @@ def mrpp_moments(distances, labels, weights: str = "pairs") -> MRPPMoments:
     within = _within_each(distances, classes) - parts.mean * classes.pairs
     share = classes.pairs / classes.pairs_within if weights == "pairs" else classes.sizes / len(distances)
     means = np.divide(within, classes.pairs, out=np.zeros(len(share)), where=classes.pairs > 0)
-    with threadpool_limits(limits=1 if len(distances) < _LARGE else None):
-        sums = _tuple_means(distances, parts)
+    with _threads(len(distances)):
+        sums = _tuple_means(distances, parts, engine)
     variance, third = _central_moments(sums, classes.sizes.astype(float), share)
     if variance <= (1e-13 * parts.mean) ** 2:  # all distances are equal, and so are all labellings
         variance, third = 0.0, 0.0
@@ -447,6 +454,11 @@ def _chosen(method: str, classes: _Classes, permutations: int) -> str:
     return "shifts" if permutations < n and n >= _GAIN else "independent"
 
 
+def _threads(n: int):
+    """One thread for small matrices, which gain nothing from more and then give the same sums on any machine."""
+    return threadpool_limits(limits=1) if n < _LARGE else nullcontext()
+
+
 def _within_each(distances: np.ndarray, classes: _Classes) -> np.ndarray:
     """Sum of the distances within each class."""
     sums = np.zeros(len(classes.sizes))
@@ -469,12 +481,13 @@ def _exact(distances: np.ndarray, classes: _Classes, parts: _Parts) -> np.ndarra
     n, sizes = len(distances), sorted((int(size) for size in classes.sizes if size > 1), reverse=True)
     groupings, excess = _groupings(tuple(range(n)), sizes), []
     distances = distances.astype(np.float64)
-    while batch := list(islice(groupings, max(1, _TILE**2 // (n * len(sizes))))):
-        members = np.zeros((len(batch), len(sizes), n))
-        for place, groups in enumerate(batch):
-            for number, group in enumerate(groups):
-                members[place, number, group] = 1
-        excess.append(np.einsum("pcn,pcn->p", members @ distances, members) / 2)
+    with _threads(n):
+        while batch := list(islice(groupings, max(1, _TILE**2 // (n * len(sizes))))):
+            members = np.zeros((len(batch), len(sizes), n))
+            for place, groups in enumerate(batch):
+                for number, group in enumerate(groups):
+                    members[place, number, group] = 1
+            excess.append(np.einsum("pcn,pcn->p", members @ distances, members) / 2)
     return np.concatenate(excess) - parts.mean * classes.pairs_within
 
 
@@ -489,20 +502,18 @@ def _groupings(rows: tuple[int, ...], sizes: list[int], after: int = -1) -> Iter
             yield (group, *others)
 
 
-def _independent(distances, classes, parts, permutations, random) -> np.ndarray:
+def _independent(distances, classes, parts, permutations, random, engine) -> np.ndarray:
     """Excess within classes of labels that are shuffled anew each time."""
-    size = max(1, _COLUMNS // (len(classes.sizes) - 1))
-    return np.concatenate(
-        [
-            _excess_of_batch(
-                distances, parts, classes, np.stack([random.permutation(classes.codes) for _ in range(batch)])
-            )
-            for batch in _batches(permutations, size)
-        ]
-    )
+    size, excess = max(1, _COLUMNS // (len(classes.sizes) - 1)), []
+    with _threads(len(distances)):
+        for start in range(0, permutations, size):
+            count = min(size, permutations - start)
+            labellings = np.stack([random.permutation(classes.codes) for _ in range(count)])
+            excess.append(_excess_of_batch(distances, parts, classes, labellings, engine))
+    return np.concatenate(excess)
 
 
-def _excess_of_batch(distances, parts, classes, labellings: np.ndarray) -> np.ndarray:
+def _excess_of_batch(distances, parts, classes, labellings: np.ndarray, engine: str) -> np.ndarray:
     """Excess within classes of each row of `labellings`, by products with the upper half of the matrix.
 
     The remainders' rows sum to 0, so the class that is left out follows from the sum of the others.
@@ -517,14 +528,10 @@ def _excess_of_batch(distances, parts, classes, labellings: np.ndarray) -> np.nd
         square = tile[:, : rows.stop - start]
         np.fill_diagonal(square, 0)
         square /= 2  # it holds each pair twice
-        sums = (tile @ members[start:].reshape(n - start, -1)).reshape(-1, count, others)
+        sums = multiply(tile, members[start:].reshape(n - start, -1), engine).reshape(-1, count, others)
         excess += np.einsum("npc,npc->p", sums, members[rows], dtype=np.float64)
         excess += np.einsum("np,np->p", sums.sum(axis=2), members[rows].sum(axis=2), dtype=np.float64)
     return excess
-
-
-def _batches(total: int, size: int) -> list[int]:
-    return [min(size, total - start) for start in range(0, total, size)]
 
 
 def _shifts(distances, classes, parts, permutations, random) -> np.ndarray:
@@ -575,13 +582,13 @@ def _band(distances, parts, order, half: int) -> np.ndarray:
     band = np.empty((len(order), half + 1), np.float32)
     for place, row in enumerate(order):
         ahead = slice(place, place + half + 1)
-        band[place] = distances[row, around[ahead]] - base
+        np.subtract(distances[row].take(around[ahead]), base, out=band[place])
         band[place] -= rows[ahead]
     band -= (parts.rows[order] + (parts.mean - float(base))).astype(np.float32)[:, None]
     return band
 
 
-def _tuple_means(distances: np.ndarray, parts: _Parts) -> dict[str, float]:
+def _tuple_means(distances: np.ndarray, parts: _Parts, engine: str) -> dict[str, float]:
     """Means of products of centred distances over all tuples of different rows.
 
     A name draws its product: 12 * 13 is an angle, 12 * 34 is two pairs apart, 12 * 23 * 34 a path, 12 * 13 * 14 a
@@ -589,7 +596,7 @@ def _tuple_means(distances: np.ndarray, parts: _Parts) -> dict[str, float]:
     """
     n = len(distances)
     rows = parts.rows * (n - 2)  # the sums of the centred rows
-    squares, cube, quadratic, triangle = _power_sums(distances, parts.mean, rows)
+    squares, cube, quadratic, triangle = _power_sums(distances, parts.mean, rows, engine)
     square = squares.sum()
     angle = rows @ rows - square
     apart = -4 * angle - 2 * square
@@ -613,7 +620,9 @@ def _tuple_means(distances: np.ndarray, parts: _Parts) -> dict[str, float]:
     }
 
 
-def _power_sums(distances: np.ndarray, mean: float, rows: np.ndarray) -> tuple[np.ndarray, float, float, float]:
+def _power_sums(
+    distances: np.ndarray, mean: float, rows: np.ndarray, engine: str
+) -> tuple[np.ndarray, float, float, float]:
     """For the centred matrix M: its rows' sums of squares, sum of cubes, r'Mr for its row sums r, and tr M^3."""
     n, dtype = len(distances), np.float64 if len(distances) <= _LARGE else np.float32
     centred = np.subtract(distances, mean, dtype=dtype)
@@ -626,7 +635,9 @@ def _power_sums(distances: np.ndarray, mean: float, rows: np.ndarray) -> tuple[n
         squares[part] = second.sum(axis=1, dtype=np.float64)
         cube += np.einsum("ij,ij->", second, tile, dtype=np.float64)
         quadratic += rows[part] @ (tile @ rows)
-        products = (tile @ centred[:, start:]) * tile[:, start:]  # the upper half; the lower one is its image
+        products = (
+            multiply(tile, centred[:, start:], engine) * tile[:, start:]
+        )  # the upper half; the lower one is its image
         triangle += 2 * products.sum(dtype=np.float64)
         triangle -= products[:, : part.stop - start].sum(dtype=np.float64)
     return squares, float(cube), float(quadratic), float(triangle)
