@@ -157,7 +157,8 @@ def _predict(backbone, batch: np.ndarray, batch_size: int) -> dict[str, np.ndarr
 
     The last batch is filled up to full length: a graph is compiled for one shape, and anew for the next.
     """
-    filled = np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(batch), axis=0)])
+    missing = batch_size - len(batch)
+    filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
     outputs = backbone.model.predict_on_batch(filled)
     outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
     found = dict(zip(backbone.stages, (np.asarray(output)[: len(batch)] for output in outputs), strict=True))
