@@ -92,7 +92,8 @@ def classifier(backbone, n_categories: int, momentum: float = 0.9):
     Parameters
     ----------
     backbone : Backbone
-        Its model shares its weights with the classifier. The first stage gets no head: edges name no category.
+        Of two stages or more; its model shares its weights with the classifier. The first stage gets no head:
+        edges name no category.
     n_categories : int
     momentum : float
         Set on every BatchNormalization. Keras' 0.99 needs some 500 steps before inference is right.
@@ -105,8 +106,8 @@ def classifier(backbone, n_categories: int, momentum: float = 0.9):
     for layer in batch_normalizations(backbone.model):
         layer.momentum = momentum
     heads = []
-    for number, stage in enumerate(backbone.model.outputs[1:] if len(backbone.sizes) > 1 else backbone.model.outputs):
-        features = pooled(stage, number)
+    for number, stage in enumerate(backbone.model.outputs[1:]):
+        features = pooled(backbone.model, stage, number)
         # Pooled activations are all positive: centred, they let the head learn at the body's rate. Rows of length 1
         # keep a step of Adam from moving the logits by d times the learning rate, which is 2 for d = 2,048.
         centred = layers.BatchNormalization(
@@ -119,17 +120,17 @@ def classifier(backbone, n_categories: int, momentum: float = 0.9):
     return keras.Model(backbone.model.inputs, stacked, name="classifier")
 
 
-def pooled(stage, number: int):
+def pooled(model, stage, number: int):
     """Return the channel means of a stage, of its map and not of the flattened row where it has one."""
-    layer = stage._keras_history.operation
-    if not isinstance(layer, layers.Flatten):
+    flattened = [layer for layer in model.layers if layer.output is stage and isinstance(layer, layers.Flatten)]
+    if not flattened:
         return stage
-    return layers.GlobalAveragePooling2D(name=f"head_{number}_pool")(layer.input)
+    return layers.GlobalAveragePooling2D(name=f"head_{number}_pool")(flattened[0].input)
 
 
 def batch_normalizations(model) -> list:
-    """Return a network's BatchNormalization layers, those of nested networks included."""
-    return [layer for layer in model._flatten_layers() if isinstance(layer, layers.BatchNormalization)]
+    """Return a network's BatchNormalization layers."""
+    return [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
 
 
 class HeadsLoss(keras.losses.Loss):
@@ -178,7 +179,7 @@ def augment(images, mirrored, size: int, random: np.random.Generator):
     """
     n, side = images.shape[:2]
     transform = _transforms(n, side, size, mirrored, random)
-    pixels = ops.convert_to_tensor(images.astype(np.float32) / 255)
+    pixels = ops.cast(ops.convert_to_tensor(images), "float32") / 255  # bytes travel to the device
     crops = ops.image.affine_transform(pixels, transform, interpolation="bilinear", fill_mode="reflect")
     crops = crops[:, :size, :size]
     contrast = random.uniform(0.7, 1.3, (n, 1, 1, 1)).astype(np.float32)
