@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bench import report, suites
 from bench.__main__ import main
-from bench.runner import Absent, Contender, Suite, compare, counts_to_run, project
+from bench.runner import Absent, Contender, Suite, compare, counts_to_run, is_bound, project
 
 # Contenders that say what is done to them
 
@@ -140,7 +140,7 @@ def test_the_median_and_the_measures_stand_in_each_row():
 
 def test_a_contender_leaves_a_case_when_its_allowance_is_used_up():
     slow, fast = (Contender(name, sleeper, {"seconds": wait}) for name, wait in [("slow", 0.2), ("fast", 0.0)])
-    rows = compare(suite(slow, fast, allowance=0.3), rounds=4)
+    rows = compare(suite(slow, fast, allowance=lambda case: 0.3), rounds=4)
     assert [len(row["seconds"]) for row in rows if row["contender"] == "slow"] == [1] * 4
     assert [len(row["seconds"]) for row in rows if row["contender"] == "fast"] == [4] * 4
 
@@ -190,21 +190,35 @@ def test_scaling_counts_once_what_every_run_costs():
     assert project(measured, 40) == measured[40]
 
 
-def test_noise_cannot_scale_below_what_was_measured():
-    assert project({1: 2.0, 10: 1.5}, 1000) == 1.5
+def test_noise_cannot_scale_below_what_was_measured_and_makes_it_a_lower_bound():
+    measured = {1: 2.0, 10: 1.5}
+    assert project(measured, 1000) == 1.5
+    assert is_bound([measured], 1000)
+    assert not is_bound([measured], 10)
+
+
+def test_one_bad_round_of_three_makes_no_lower_bound():
+    good, bad = {1: 1.0, 10: 3.0}, {1: 4.0, 10: 3.0}
+    assert not is_bound([good, bad, good], 1000)
+    assert is_bound([bad, good, bad], 1000)
 
 
 # The suites
 
 
 def test_ratios_are_against_the_fastest_peer_and_not_against_ours():
-    medians = {"ours": (1.0, False), "quick peer": (30.0, True), "slow peer": (60.0, True)}
+    kinds = {
+        "ours": (1.0, False, False),
+        "quick peer": (30.0, True, False),
+        "slow peer": (60.0, True, False),
+        "unknown peer": (15.0, True, True),
+    }
     rows = [
-        {"contender": name, "median": median, "peer": peer, "peak_bytes": 800, "measures": {}}
-        for name, (median, peer) in medians.items()
+        {"contender": name, "median": median, "peer": peer, "bound": bound, "peak_bytes": 800, "measures": {}}
+        for name, (median, peer, bound) in kinds.items()
     ]
     suites.measure_against_peers({"n": 10}, rows)
-    assert [row["measures"]["× fastest peer"] for row in rows] == [30.0, 1.0, 0.5]
+    assert [row["measures"]["× fastest peer"] for row in rows] == [30.0, 1.0, 0.5, 2.0]
     assert {row["measures"]["fastest peer"] for row in rows} == {"quick peer"}
     assert rows[0]["measures"]["matrices"] == 2.0
 
@@ -310,7 +324,7 @@ def test_the_command_writes_json_and_prints_the_same_tables_again(tmp_path, caps
 
 def test_the_table_marks_what_is_scaled_what_is_fastest_and_who_is_absent():
     row = {"suite": "permutations", "case": suites.LARGE, "amount": 999, "unit": "permutations"}
-    timed = {"seconds": [1.0], "counts": [1, 4], "peak_bytes": 2**20, "notes": {}}
+    timed = {"seconds": [1.0], "counts": [1, 4], "peak_bytes": 2**20, "notes": {}, "bound": False}
     measures = {"× fastest peer": 1.0, "fastest peer": "slow"}
     rows = [
         row | timed | {"contender": "slow", "peer": True, "median": 123.4, "scaled": True, "measures": measures},

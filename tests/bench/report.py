@@ -76,7 +76,10 @@ def tables(found: dict) -> str:
     for name in dict.fromkeys(row["suite"] for row in found["rows"]):
         rows = [row for row in found["rows"] if row["suite"] == name]
         parts += [f"{SUITES[name].title}\n{_suite_table(rows)}", *_absences(rows)]
-    parts.append("Medians of the rounds; ~ scaled from fewer units, as many as the column `run` says")
+    parts.append(
+        "Medians of the rounds, in seconds; * the fastest peer; ~ scaled from a run of as many units as `run` says, "
+        "\n> scaled too, but hardly slower than a run of one unit, and so a lower bound"
+    )
     parts.append(f"Targets\n{_targets_table(found['targets'])}")
     return "\n\n".join(parts)
 
@@ -98,7 +101,7 @@ def _suite_table(rows: list[dict]) -> str:
 def _cells(row: dict, measures: list[str]) -> list[str]:
     return [
         row["contender"] + (" *" if row["measures"].get("fastest peer") == row["contender"] else ""),
-        ("~" if row["scaled"] else "") + _number(row["median"]),
+        (">" if row["bound"] else "~" if row["scaled"] else "") + _number(row["median"]),
         f"{max(row['counts']):,}" if row["scaled"] else "all",
         str(len(row["seconds"])),
         f"{row['peak_bytes'] / 2**20:,.0f}",

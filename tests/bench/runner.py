@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Absent", "Contender", "Suite", "compare", "counts_to_run", "median", "project"]
+__all__ = ["Absent", "Contender", "Suite", "compare", "counts_to_run", "is_bound", "median", "project"]
 
 
 class Absent(Exception):
@@ -73,8 +73,8 @@ class Suite:
         ``measure(case, rows)`` adds to the ``measures`` of each row what the table shows beside the seconds.
     judge : callable, optional
         ``judge(case, folder, output)``, run untimed after a contender's last run, returns numbers about its output.
-    allowance : float
-        Seconds after which a contender leaves a case, with the rounds that it has by then.
+    allowance : callable
+        ``allowance(case)``: seconds after which a contender leaves a case, with the rounds that it has by then.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Suite:
     make: Callable[[dict, Path], None]
     measure: Callable[[dict, list[dict]], None]
     judge: Callable[[dict, Path, object], dict] | None = None
-    allowance: float = 20.0
+    allowance: Callable[[dict], float] = lambda case: 60.0
 
 
 def compare(suite: Suite, *, quick: bool = False, rounds: int = 3, report=lambda line: None) -> list[dict]:
@@ -97,8 +97,8 @@ def compare(suite: Suite, *, quick: bool = False, rounds: int = 3, report=lambda
     -------
     list of dict
         ``suite``, ``case``, ``contender``, ``peer``, ``amount`` and ``unit``; then either ``absent``, the reason,
-        or ``seconds`` (one for each round), ``median``, ``scaled``, ``counts`` (the amounts that were really run),
-        ``peak_bytes``, ``notes`` (from `Suite.judge`) and ``measures``.
+        or ``seconds`` (one for each round), ``median``, ``scaled``, ``bound`` (whether the seconds are a lower bound),
+        ``counts`` (the amounts that were really run), ``peak_bytes``, ``notes`` (from `Suite.judge`) and ``measures``.
     """
     rows = []
     with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as stack:
@@ -157,6 +157,19 @@ def project(seconds: dict[int, float], amount: int) -> float:
     return seconds[high] + slope * (amount - high)
 
 
+def is_bound(rounds: Sequence[dict[int, float]], amount: int) -> bool:
+    """Return whether scaling to an amount yields no more than a lower bound.
+
+    That is so where the larger run took hardly longer than the least one: their difference may be noise. A peer
+    with a lower bound is no fastest peer.
+
+    >>> is_bound([{1: 3.0, 11: 5.0}], 101), is_bound([{1: 3.0, 11: 3.1}], 101), is_bound([{1: 3.0, 11: 3.1}], 11)
+    (False, True, False)
+    """
+    low, high = (median([choose(seconds.items())[1] for seconds in rounds]) for choose in (min, max))
+    return amount not in rounds[0] and high < 1.5 * low
+
+
 def median(values: Sequence[float]) -> float:
     return float(statistics.median(values))
 
@@ -178,7 +191,7 @@ def _take_turns(workers, suite: Suite, case: dict, folder: Path, rounds: int) ->
         for worker in workers:
             outcome = outcomes[worker.name]
             spent = sum(sum(seconds.values()) for seconds in outcome["rounds"])
-            if "absent" not in outcome and spent <= suite.allowance:
+            if "absent" not in outcome and spent <= suite.allowance(case):
                 with _absences(outcome):
                     outcome["rounds"].append({count: worker.run(count) for count in counts[worker.name]})
     for worker in workers:
@@ -211,6 +224,7 @@ def _row(suite: Suite, case: dict, amount: int, worker, outcome: dict) -> dict:
         "seconds": seconds,
         "median": median(seconds),
         "scaled": amount not in outcome["rounds"][0],
+        "bound": is_bound(outcome["rounds"], amount),
         "counts": sorted(outcome["rounds"][0]),
         "peak_bytes": outcome["peak_bytes"],
         "notes": outcome["notes"],
