@@ -157,6 +157,7 @@ def _predict(backbone, batch: np.ndarray, batch_size: int) -> dict[str, np.ndarr
 
     The last batch is filled up to full length: a graph is compiled for one shape, and anew for the next.
     """
+    batch = _one_shape(batch, backbone.size)
     missing = batch_size - len(batch)
     filled = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
     outputs = backbone.model.predict_on_batch(filled)
@@ -166,6 +167,17 @@ def _predict(backbone, batch: np.ndarray, batch_size: int) -> dict[str, np.ndarr
         if not np.isfinite(values).all():
             raise ValueError(f"{backbone.name} yields NaN or infinity at {stage!r}: check its weights.")
     return found
+
+
+def _one_shape(batch: np.ndarray, size: int | None) -> np.ndarray:
+    """Return images as the network resizes them, in colour: sets of other shapes then share its compiled graph."""
+    if size is None or batch.shape[1:] == (size, size, 3):
+        return batch
+    if batch.shape[1:3] != (size, size):
+        resize = keras.ops.image.resize
+        batch = resize(batch, (size, size), interpolation="bilinear", antialias=True, data_format="channels_last")
+        batch = keras.ops.convert_to_numpy(batch)
+    return np.broadcast_to(batch, (len(batch), size, size, 3))
 
 
 def _in_memory(batches, n: int, kept: dict[str, int]) -> dict[str, np.ndarray]:

@@ -69,6 +69,20 @@ def assert_equal(found, expected, tolerance=1e-5):
 # --------------------------------------------------------------------------------------------------- in memory
 
 
+@pytest.mark.parametrize("shape", [(8, 8, 1), (5, 9, 1), (20, 13, 3)])
+def test_images_of_any_shape_reach_the_network_as_it_would_resize_them_itself(tiny, shape):
+    images = np.random.default_rng(0).random((7, *shape), dtype=np.float32)
+    prepare = backbones.Preparation(8, scale=(2, 3, 4), offset=(-1, 0, 1))
+    inputs = keras.Input((None, None, None))
+    resizing = keras.Model(inputs, tiny.model(prepare(inputs)))
+    network = watched(dataclasses.replace(tiny, model=resizing))
+    found = features.extract(network, images, batch_size=3, progress=False)
+    early, late = (keras.ops.convert_to_numpy(values) for values in resizing(images))
+    assert_equal(found, {"early": early, "late": late}, tolerance=1e-4)
+    # one shape, so that sets of other shapes share what was compiled
+    assert {batch.shape for batch in network.model.shown} == {(3, 8, 8, 3)}
+
+
 @pytest.mark.parametrize("batch_size", [1, 5, 23, 100])
 def test_features_do_not_depend_on_the_batches(tiny, images, expected, batch_size):
     found = features.extract(tiny, images, batch_size=batch_size, progress=False)
