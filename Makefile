@@ -70,7 +70,8 @@ test-keras-3.13:  ## models and chapters with Colab's Keras
 
 # what computes with Keras; the rest does not depend on the back-end
 test-backend: $(VENV)/installed
-	@$(RUN) -m pytest tests/test_determinism.py tests/test_networks.py tests/test_runtime.py tests/test_scorecard.py tests/test_widgets.py
+	@$(RUN) -m pytest tests/test_backbones.py tests/test_determinism.py tests/test_features.py tests/test_networks.py \
+	  tests/test_pretraining.py tests/test_runtime.py tests/test_scorecard.py tests/test_weights.py tests/test_widgets.py
 	@$(RUN) book/build.py --notebooks-only
 
 clean:  ## remove what was built and run; the environments stay

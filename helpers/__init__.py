@@ -10,7 +10,9 @@ floor  modules                                        what they hold
 4      ``plots``, ``widgets``                         figures and live controls
 3      ``separability``, ``clustering``,              one kind of measure each, as plain
        ``probing``, ``embedding``                     functions on arrays
-2      ``backbones``, ``features``                    networks of several chapters; forward passes
+       ``pretraining``                                weights of our own, from images made by formulas
+2      ``backbones``, ``features``, ``weights``       networks of several chapters; forward passes
+       ``distances``                                  all pairs of rows, however wide they are
 1      ``datasets``                                   ``load(name) -> ImageSet``
 0      ``runtime``, ``validation``                    profile, seeds, versions; input checks
 ====== ============================================== =======================================
