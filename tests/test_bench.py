@@ -218,9 +218,19 @@ def test_ratios_are_against_the_fastest_peer_and_not_against_ours():
         for name, (median, peer, bound) in kinds.items()
     ]
     suites.measure_against_peers({"n": 10}, rows)
-    assert [row["measures"]["× fastest peer"] for row in rows] == [30.0, 1.0, 0.5, 2.0]
-    assert {row["measures"]["fastest peer"] for row in rows} == {"quick peer"}
+    assert [row["measures"].get("× fastest peer") for row in rows] == [30.0, 1.0, 0.5, None]
+    assert {row["measures"].get("fastest peer") for row in rows} == {"quick peer", None}
     assert rows[0]["measures"]["matrices"] == 2.0
+
+
+def test_both_engines_of_permanova_are_compared_with():
+    row = {"peer": True, "bound": False, "peak_bytes": 0}
+    usual = row | {"contender": "scikit-bio permanova", "median": 90.0, "measures": {}}
+    compiled = row | {"contender": "scikit-bio permanova, numba", "median": 6.0, "measures": {}}
+    ours = row | {"contender": "ours, shifts", "median": 2.0, "peer": False, "measures": {}}
+    suites.measure_permutations({"n": 10}, [ours, usual, compiled])
+    assert ours["measures"]["× fastest peer"] == 3.0
+    assert ours["measures"]["× permanova"] == 45.0
 
 
 def test_the_rate_counts_each_product_of_two_rows_once():

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Absent", "Contender", "Suite", "compare", "counts_to_run", "is_bound", "median", "project"]
+__all__ = ["Absent", "Contender", "Suite", "compare", "counts_to_run", "is_bound", "project"]
 
 
 class Absent(Exception):
@@ -166,12 +166,12 @@ def is_bound(rounds: Sequence[dict[int, float]], amount: int) -> bool:
     >>> is_bound([{1: 3.0, 11: 5.0}], 101), is_bound([{1: 3.0, 11: 3.1}], 101), is_bound([{1: 3.0, 11: 3.1}], 11)
     (False, True, False)
     """
-    low, high = (median([choose(seconds.items())[1] for seconds in rounds]) for choose in (min, max))
-    return amount not in rounds[0] and high < 1.5 * low
+    seconds = _medians(rounds)
+    return amount not in seconds and seconds[max(seconds)] < 1.5 * seconds[min(seconds)]
 
 
-def median(values: Sequence[float]) -> float:
-    return float(statistics.median(values))
+def _medians(rounds: Sequence[dict[int, float]]) -> dict[int, float]:
+    return {count: statistics.median(seconds[count] for seconds in rounds) for count in rounds[0]}
 
 
 def _data(suite: Suite, case: dict, place: Path) -> Path:
@@ -222,7 +222,7 @@ def _row(suite: Suite, case: dict, amount: int, worker, outcome: dict) -> dict:
     seconds = [project(measured, amount) for measured in outcome["rounds"]]
     return row | {
         "seconds": seconds,
-        "median": median(seconds),
+        "median": project(_medians(outcome["rounds"]), amount),
         "scaled": amount not in outcome["rounds"][0],
         "bound": is_bound(outcome["rounds"], amount),
         "counts": sorted(outcome["rounds"][0]),
