@@ -1,6 +1,6 @@
 """Where all methods meet: one table, a rank picture, and sentences made from the stored numbers.
 
-Only rows on the same data set are compared. Two rows differ when their means are further apart than the *noise*
+Only rows scored on the same images are compared. Two rows differ when their means are further apart than the *noise*
 
     s = sqrt(seeds^2 + p1 (1 - p1) / m + p2 (1 - p2) / m),
 
@@ -150,13 +150,20 @@ def counted(number: int, noun: str) -> str:
 
 
 def _by_data(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Group rows that may be compared: those on the same data set, in the order in which the sets appear."""
+    """Group rows that may be compared: those scored on the same images, in the order in which the sets appear.
+
+    Where chapters scored different images of one set, the chapter that came first stands in the group's name.
+    """
     if not records:
         raise ValueError("The results store is empty: run `make book`, which runs the chapters and fills it.")
-    groups: dict[str, list[Record]] = {}
+    groups: dict[tuple, list[Record]] = {}
     for record in records:
-        groups.setdefault(record.data, []).append(record)
-    return groups
+        groups.setdefault((record.data, record.about.get("images", {}).get("digest")), []).append(record)
+    names = [data for data, _ in groups]
+    return {
+        data if names.count(data) == 1 else f"{data} ({chapter_title(rows[0].chapter)})": rows
+        for (data, _), rows in groups.items()
+    }
 
 
 def _noise(record: Record, other: Record, measure: str) -> float:
@@ -231,7 +238,7 @@ def _summary(records: Sequence[Record], groups: dict[str, list[Record]]) -> str:
     profile = f", computed in the profile {_joined(profiles)}" if profiles else ""
     return (
         f"{counted(len(records), 'row')} from {counted(len(chapters), 'chapter')}, "
-        f"on {_joined(sets)}{profile}. Only rows on the same data set are compared. "
+        f"on {_joined(sets)}{profile}. Only rows scored on the same images are compared. "
         "A difference counts as noise when it is at most one standard deviation, over the seeds and, for accuracies, "
         "over draws of the test images."
     )

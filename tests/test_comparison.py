@@ -42,6 +42,12 @@ def store():
     ]
 
 
+def on_images(digest, *args, **options):
+    row = record(*args, **options)
+    row.about["images"] = row.about["images"] | {"digest": digest}
+    return row
+
+
 def page(records):
     return BeautifulSoup(comparison.comparison_html(records), "html.parser")
 
@@ -344,3 +350,22 @@ def test_an_unknown_chapter_is_refused_and_the_known_ones_named():
         ValueError, match=r"no record of the chapter 'nonsense' \(there are: one-chapter, other-chapter\)"
     ):
         comparison.comparison_markdown(store(), "nonsense")
+
+
+def test_rows_scored_on_other_images_of_the_same_set_are_not_compared():
+    rows = [
+        on_images("a", "raw pixels", 0.9, kind="baseline", chapter="one-chapter"),
+        on_images("b", "raw pixels", 0.3, kind="baseline", chapter="other-chapter"),
+        on_images("b", "contrastive", 0.6, chapter="other-chapter"),
+    ]
+    headings = [heading.get_text() for heading in page(rows).find_all("h2")]
+    assert headings[:2] == ["On digits (One chapter)", "On digits (Other chapter)"]
+    assert "contrastive is best" in sentences(rows, "digits other chapter")
+
+
+def test_rows_of_several_chapters_on_the_same_images_are_compared():
+    rows = [
+        on_images("a", "raw pixels", 0.9, kind="baseline", chapter="one-chapter"),
+        on_images("a", "contrastive", 0.6, chapter="other-chapter"),
+    ]
+    assert [heading.get_text() for heading in page(rows).find_all("h2")][:1] == ["On digits"]

@@ -82,6 +82,15 @@ def test_the_pca_of_images_with_more_pixels_than_there_are_images_keeps_most_var
     assert record.measures["goodness"][0] == pytest.approx(expected["goodness"], rel=1e-4)
 
 
+def test_a_row_tells_on_which_images_it_was_scored(parts):
+    train, test = parts
+    cards = [Scorecard("my-chapter", train, part, RUN, permutations=19) for part in (test, test, test[:300])]
+    for card in cards:
+        card.add("raw pixels", lambda seed, card=card: (pixels(card.train), pixels(card.test)))
+    first, same, other = (card.records[0].about["images"]["digest"] for card in cards)
+    assert first == same != other
+
+
 def test_large_images_are_stored_as_small_ones(tmp_path):
     random = np.random.default_rng(0)
     images = random.uniform(size=(40, 8, 5, 3)).repeat(20, axis=1).repeat(20, axis=2)  # 160 x 100, flat blocks
