@@ -31,6 +31,7 @@ from .validation import check_choice
 __all__ = [
     "PROFILES",
     "Runtime",
+    "cores",
     "data_folder",
     "device",
     "keras_folder",
@@ -128,10 +129,10 @@ def device() -> str:
 
     backend = keras.backend.backend()
     name = _GPU_NAMES[backend]() if backend in _GPU_NAMES else None
-    return f"GPU, {name}" if name else f"CPU, {_cores()} cores"
+    return f"GPU, {name}" if name else f"CPU, {cores()} cores"
 
 
-def _cores() -> int:
+def cores() -> int:
     """Count the cores that this process may use, which in a container are fewer than the machine's."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

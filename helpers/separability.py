@@ -7,9 +7,11 @@ labellings in closed form and reads far smaller p-values from a fitted curve.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import combinations, islice
@@ -21,6 +23,7 @@ from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 
 from .distances import ENGINES, check_distances, multiply
+from .runtime import cores
 from .validation import check_choice, check_features, check_labels
 
 __all__ = [
@@ -38,6 +41,9 @@ WEIGHTS = ("pairs", "groups")
 
 _TILE = 1024  # rows of the distance matrix that are worked on at once
 _COLUMNS = 1024  # class sums that one matrix product finds, so many that BLAS runs at its full rate
+_COMPILED = 2000  # from so many rows on a compiled loop is worth the second or two that compiling takes
+_LABELLINGS = 1024  # labellings that the loop counts in one pass over the matrix
+_BAND, _WIDTH = 16, 128  # rows and columns of the matrix whose sums the loop takes in float32
 _OFFSETS = 64  # diagonals that are transformed at once
 _GAIN = 1000  # from so many rows on one Fourier transform of each diagonal is cheaper than 999 products
 _LARGE = 2000  # from so many rows on the work is shared between processors
@@ -173,8 +179,9 @@ def permutation_test(
         Labellings sampled. The least p-value that can be reported is 1 / (1 + permutations).
     method : {'auto', 'exact', 'independent', 'shifts'}
         ``"exact"``: every different grouping with the same class sizes is enumerated; no sampling, p is a share.
-        ``"independent"``: labels are shuffled anew each time; the sums within classes of many shuffles are one
-        matrix product.
+        ``"independent"``: labels are shuffled anew each time. Up to 2,000 rows the sums within classes of many
+        shuffles are one matrix product; above, a compiled loop adds each distance to the shuffles that put its
+        pair into one class, whose time does not depend on the number of classes.
         ``"shifts"``: the rows are put into a random order, and the labels are shifted along it, cyclically. All n
         shifts together cost one Fourier transform of each diagonal of the ordered matrix.
         ``"auto"``: exact where the number of groupings is at most permutations + 1, else shifts where
@@ -182,8 +189,9 @@ def permutation_test(
     random_state : int, numpy.random.Generator or None
         Where random choices start; None is 0, because nothing in this course differs from run to run.
     engine : {'blas', 'keras'}
-        Who multiplies for ``"independent"``; ``"keras"`` is the device of the Keras back-end, a GPU where there is
-        one. Shifts need no product.
+        Who adds for ``"independent"``. ``"blas"`` is the processor: NumPy's products below 2,000 rows, the
+        compiled loop from there on; both draw the same labels from one seed. ``"keras"`` is the device of the Keras
+        back-end, a GPU where there is one, and multiplies at any size. The other methods take no notice.
 
     Returns
     -------
@@ -215,6 +223,8 @@ def permutation_test(
     float64.
 
     *Memory* beyond `distances`, in float32: half a matrix for shifts, some megabytes for independent shuffles.
+
+    *Repeatability.* The compiled loop adds in an order that no number of threads changes.
 
     References
     ----------
@@ -504,12 +514,16 @@ def _groupings(rows: tuple[int, ...], sizes: list[int], after: int = -1) -> Iter
 
 def _independent(distances, classes, parts, permutations, random, engine) -> np.ndarray:
     """Excess within classes of labels that are shuffled anew each time."""
-    size, excess = max(1, _COLUMNS // (len(classes.sizes) - 1)), []
+    compiled, excess = engine == "blas" and len(distances) >= _COMPILED, []
+    size = _LABELLINGS if compiled else max(1, _COLUMNS // (len(classes.sizes) - 1))
     with _threads(len(distances)):
         for start in range(0, permutations, size):
             count = min(size, permutations - start)
             labellings = np.stack([random.permutation(classes.codes) for _ in range(count)])
-            excess.append(_excess_of_batch(distances, parts, classes, labellings, engine))
+            if compiled:
+                excess.append(_excess_by_loop(distances, parts, classes, labellings))
+            else:
+                excess.append(_excess_of_batch(distances, parts, classes, labellings, engine))
     return np.concatenate(excess)
 
 
@@ -532,6 +546,75 @@ def _excess_of_batch(distances, parts, classes, labellings: np.ndarray, engine: 
         excess += np.einsum("npc,npc->p", sums, members[rows], dtype=np.float64)
         excess += np.einsum("np,np->p", sums.sum(axis=2), members[rows].sum(axis=2), dtype=np.float64)
     return excess
+
+
+def _excess_by_loop(distances, parts, classes, labellings: np.ndarray) -> np.ndarray:
+    """Excess within classes of each row of `labellings`, by a loop over the pairs of rows, in all cores."""
+    others = classes.sizes - 1.0
+    excess = np.array([others[labelling] @ parts.rows for labelling in labellings])
+    of_band = _band_loop()
+    base = distances.dtype.type(parts.mean)  # as in `remainder`
+    ahead, behind = (parts.rows + shift for shift in (parts.mean - float(base), 0.0))
+    places = np.ascontiguousarray(labellings.astype(np.min_scalar_type(len(others) - 1)).T)
+
+    def add(first: int) -> np.ndarray:
+        return of_band(distances, base, ahead.astype(base.dtype), behind.astype(base.dtype), places, first)
+
+    with ThreadPoolExecutor(cores()) as pool:
+        for sums in pool.map(add, range(0, len(distances), _BAND)):  # in the order of the rows, whoever is first
+            excess += sums
+    return excess
+
+
+@functools.cache
+def _band_loop() -> Callable:
+    """Compile the loop over the pairs of a band of rows with the rows after them.
+
+    One remainder serves every labelling: those that give its two rows one class add it, the others 0, without a
+    branch, so that the processor takes many labellings in one step. The sums of a tile are few enough for float32;
+    they are added in float64. No reordering is allowed to the compiler, so that the sums are the same on any
+    machine. The threads are Python's, which the loop lets run: Numba's own would not survive a fork.
+    """
+    from numba import njit  # takes about a second
+
+    band, width, nothing = _BAND, _WIDTH, np.float32(0)
+
+    @njit(nogil=True)
+    def fill(tile, distances, base, ahead, behind, first, left):
+        for row in range(band):
+            for column in range(width):
+                i, j = first + row, left + column
+                upper = i < j and j < len(distances)
+                tile[row, column] = distances[i, j] - base - ahead[i] - behind[j] if upper else nothing
+
+    @njit(nogil=True)
+    def add_tile(sums, tile, places, first, left):
+        last = len(places) - 1
+        for column in range(0, min(width, len(places) - left), 4):
+            j = left + column  # beyond the last row the tile holds 0
+            of_0, of_1 = places[j], places[min(j + 1, last)]
+            of_2, of_3 = places[min(j + 2, last)], places[min(j + 3, last)]
+            for row in range(min(band, len(places) - first)):
+                of_row, edge = places[first + row], tile[row, column : column + 4]
+                e_0, e_1, e_2, e_3 = edge[0], edge[1], edge[2], edge[3]
+                for p in range(len(sums)):
+                    label = of_row[p]
+                    one = (e_0 if of_0[p] == label else nothing) + (e_1 if of_1[p] == label else nothing)
+                    two = (e_2 if of_2[p] == label else nothing) + (e_3 if of_3[p] == label else nothing)
+                    sums[p] += one + two
+
+    @njit(nogil=True)
+    def of_band(distances, base, ahead, behind, places, first):
+        excess, sums = np.zeros(places.shape[1]), np.empty(places.shape[1], np.float32)
+        tile = np.empty((band, width), np.float32)
+        for left in range(first, len(distances), width):
+            fill(tile, distances, base, ahead, behind, first, left)
+            sums[:] = 0
+            add_tile(sums, tile, places, first, left)
+            excess += sums
+        return excess
+
+    return of_band
 
 
 def _shifts(distances, classes, parts, permutations, random) -> np.ndarray:

@@ -168,6 +168,93 @@ def test_keras_and_blas_give_one_null_and_one_set_of_moments():
     assert (keras.variance, keras.skewness) == pytest.approx((blas.variance, blas.skewness), rel=1e-5)
 
 
+def null_of_products(distances, labels, monkeypatch, **options):
+    with monkeypatch.context() as patch:
+        patch.setattr(separability, "_COMPILED", math.inf)
+        return permutation_test(distances, labels, method="independent", **options).null_distribution
+
+
+def null_of_the_loop(distances, labels, monkeypatch, **options):
+    with monkeypatch.context() as patch:
+        patch.setattr(separability, "_COMPILED", 0)
+        return permutation_test(distances, labels, method="independent", **options).null_distribution
+
+
+@pytest.mark.parametrize("number", ["float32", "float64"])
+@pytest.mark.parametrize(("n", "classes"), [(40, 3), (513, 2), (530, 256), (1030, 300), (577, 577 // 2)])
+@pytest.mark.parametrize("permutations", [1, 40])
+def test_the_compiled_loop_gives_the_null_of_the_products(n, classes, number, permutations, monkeypatch):
+    distances, labels = random_distances(n).astype(number), np.arange(n) % classes
+    products = null_of_products(distances, labels, monkeypatch, permutations=permutations, random_state=3)
+    loop = null_of_the_loop(distances, labels, monkeypatch, permutations=permutations, random_state=3)
+    spread = null_of_products(distances, labels, monkeypatch, permutations=40).std()
+    np.testing.assert_allclose(loop, products, atol=1e-4 * spread, rtol=0)
+
+
+@pytest.mark.parametrize("sizes", [(20, 20), (30, 7, 4), (1, 12, 12, 12), (9, 9, 9, 9, 9)])
+def test_every_value_of_the_compiled_loop_is_the_goodness_of_its_labelling(sizes, monkeypatch):
+    distances, labels = random_distances(sum(sizes)), np.repeat(np.arange(len(sizes)), sizes)
+    null, random = null_of_the_loop(distances, labels, monkeypatch, permutations=30), np.random.default_rng(0)
+    expected = [goodness_by_brute_force(distances, random.permutation(labels)) for _ in range(30)]
+    np.testing.assert_allclose(null, expected, rtol=1e-6)
+
+
+def test_more_permutations_than_one_pass_of_the_compiled_loop_draw_the_same_labels(monkeypatch):
+    distances, labels = random_distances(70), np.arange(70) % 4
+    many = null_of_the_loop(distances, labels, monkeypatch, permutations=2 * separability._LABELLINGS + 1)
+    products = null_of_products(distances, labels, monkeypatch, permutations=len(many))
+    np.testing.assert_allclose(many, products, atol=1e-5 * products.std(), rtol=0)
+
+
+def test_the_compiled_loop_keeps_its_digits_where_classes_are_far_apart_and_rows_are_sorted(monkeypatch):
+    labels = np.repeat([0, 1, 2], 500)
+    features = np.random.default_rng(0).normal(size=(1500, 3)) + 50 * labels[:, None]
+    distances = distances_of(features)
+    loop = null_of_the_loop(distances.astype(np.float32), labels, monkeypatch, permutations=20)
+    random = np.random.default_rng(0)
+    expected = []
+    for _ in range(20):
+        shuffled = random.permutation(labels)
+        same = shuffled[:, None] == shuffled
+        within = distances[same].sum() / (same.sum() - 1500)
+        expected.append(distances[~same].mean() / within)
+    np.testing.assert_allclose(loop, expected, atol=1e-4 * np.std(expected), rtol=0)
+
+
+def test_the_compiled_loop_gives_the_same_numbers_with_any_number_of_threads(monkeypatch):
+    distances, labels, nulls = random_distances(600).astype(np.float32), np.arange(600) % 5, []
+    for count in (1, 2, 7):
+        monkeypatch.setattr(separability, "cores", lambda count=count: count)
+        nulls.append(null_of_the_loop(distances, labels, monkeypatch, permutations=50))
+    assert np.array_equal(nulls[0], nulls[1])
+    assert np.array_equal(nulls[0], nulls[2])
+
+
+def test_the_compiled_loop_takes_matrices_that_may_not_be_written_or_lie_by_columns(monkeypatch, tmp_path):
+    distances, labels = random_distances(60).astype(np.float32), np.arange(60) % 3
+    np.save(tmp_path / "distances.npy", distances)
+    expected = null_of_the_loop(distances, labels, monkeypatch, permutations=20)
+    for given_as in (np.load(tmp_path / "distances.npy", mmap_mode="r"), np.asfortranarray(distances)):
+        null = null_of_the_loop(given_as, labels, monkeypatch, permutations=20)
+        np.testing.assert_allclose(null, expected, atol=1e-5 * expected.std(), rtol=0)
+
+
+def test_products_serve_few_rows_and_the_compiled_loop_many(monkeypatch):
+    used = []
+    monkeypatch.setattr(separability, "_COMPILED", 50)
+    originals = {name: getattr(separability, name) for name in ("_excess_by_loop", "_excess_of_batch")}
+    for name, original in originals.items():
+
+        def spy(*given, original=original, name=name):
+            used.append(name)
+            return original(*given)
+
+        monkeypatch.setattr(separability, name, spy)
+    for n, engine in ((49, "blas"), (50, "blas"), (50, "keras")):
+        permutation_test(random_distances(n), np.arange(n) % 3, permutations=9, method="independent", engine=engine)
+    assert used == ["_excess_of_batch", "_excess_by_loop", "_excess_of_batch"]
+
+
 @pytest.mark.parametrize("method", SAMPLED)
 def test_distances_that_concentrate_keep_their_digits(method):
     spread, labels = random_distances(120, seed=2), np.arange(120) % 3
