@@ -65,23 +65,6 @@ def test_score_refuses_nan_and_lengths_that_differ(parts):
         score(pixels(test), test.labels * 0, pixels(train), train.labels)
 
 
-def test_a_chapter_about_layers_adds_its_untrained_rows_itself(card):
-    card.add_baselines(16)
-    assert [record.method for record in card.records] == ["raw pixels", "PCA, 16"]
-
-
-def test_the_pca_of_images_with_more_pixels_than_there_are_images_keeps_most_variance(parts):
-    small = parts[0][:40], parts[1][:60]
-    card = Scorecard("my-chapter", *small, RUN, permutations=19)
-    card.add_baselines(5)
-    centred = pixels(small[0]) - pixels(small[0]).mean(axis=0)
-    directions = np.linalg.svd(centred, full_matrices=False)[2][:5]
-    scores = (pixels(small[1]) - pixels(small[0]).mean(axis=0)) @ directions.T
-    record = card.records[1]
-    expected = score(scores, small[1].labels, centred @ directions.T, small[0].labels, permutations=19)
-    assert record.measures["goodness"][0] == pytest.approx(expected["goodness"], rel=1e-4)
-
-
 def test_a_row_tells_on_which_images_it_was_scored(parts):
     train, test = parts
     cards = [Scorecard("my-chapter", train, part, RUN, permutations=19) for part in (test, test, test[:300])]
