@@ -35,7 +35,7 @@ METRICS = ("euclidean", "cosine", "standardised", "whitened")
 ENGINES = ("blas", "keras")  # who multiplies matrices
 
 _BLOCK = 2**25  # numbers in a block of columns: 128 MiB in float32, wide enough that BLAS runs at its full rate
-_TILE = 1024  # rows and columns of the n x n matrices that are worked on at once
+_TILE = 512  # rows and columns of the n x n matrices that are worked on at once, few enough for the cache
 _DIRECT = 10**9  # up to so many differences SciPy's loop over pairs takes about a second, and rounds least
 _NEAR = 1e-3  # pairs whose squared distance is a smaller share of their squared norms are measured again
 _WHITENED_COMPONENTS = 50
