@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-__all__ = ["check_choice", "check_features", "check_images", "check_labels", "check_neighbours"]
+__all__ = ["check_choice", "check_features", "check_images", "check_labels", "check_neighbours", "check_whole"]
 
 
 def check_choice(value: str, choices: Iterable[str], what: str) -> str:
@@ -133,3 +133,25 @@ def check_neighbours(k: int, n: int, what: str) -> int:
     if not 1 <= k < n:
         raise ValueError(f"{k} {what} asked for with {n} rows: ask for 1 to {n - 1}, or give more rows.")
     return int(k)
+
+
+def check_whole(value: int, what: str, least: int, most: int | None = None) -> int:
+    """Return `value` if it is a whole number from `least` to `most`: True is none, and 2.0 is none.
+
+    Raises
+    ------
+    ValueError
+        If it is not; the sentence names the range.
+
+    Examples
+    --------
+    >>> check_whole(2.5, "batch_size", 1)
+    Traceback (most recent call last):
+    ...
+    ValueError: batch_size=2.5, but it is a whole number of 1 or more.
+    """
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_whole or value < least or (most is not None and value > most):
+        allowed = f"of {least} or more" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{what}={value!r}, but it is a whole number {allowed}.")
+    return int(value)

@@ -76,3 +76,14 @@ def test_images_out_of_range_or_rank_are_refused(images, said):
 def test_more_neighbours_than_rows_are_refused(k):
     with pytest.raises(ValueError, match="with 5 rows: ask for 1 to 4"):
         validation.check_neighbours(k, 5, "neighbours")
+
+
+@pytest.mark.parametrize("value", [True, False, 2.0, 1.5, "2", None, np.float32(2), 0, 9])
+def test_what_is_no_whole_number_of_the_range_is_refused(value):
+    with pytest.raises(ValueError, match=r"k=.*, but it is a whole number from 1 to 8\."):
+        validation.check_whole(value, "k", 1, 8)
+
+
+@pytest.mark.parametrize("value", [2, np.int64(2), np.uint8(2)])
+def test_whole_numbers_of_any_integer_type_come_back_as_int(value):
+    assert type(validation.check_whole(value, "k", 1)) is int

@@ -1,27 +1,12 @@
-"""What the generated sets share: seeds for each class, coordinates of pixels, soft edges, checks of sizes."""
+"""What the generated sets share: seeds for each class, coordinates of pixels, soft edges."""
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["LICENCE", "batches", "check_whole", "coverage", "generators", "pixel_centres", "turned", "window"]
+__all__ = ["LICENCE", "batches", "coverage", "generators", "pixel_centres", "turned", "window"]
 
 LICENCE = "CC BY 4.0"  # of every set that this course generates
-
-
-def check_whole(value: int, what: str, least: int, most: int | None = None) -> int:
-    """Return `value` if it is a whole number from `least` to `most`.
-
-    Raises
-    ------
-    ValueError
-        If it is not; the sentence names the range.
-    """
-    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not is_whole or value < least or (most is not None and value > most):
-        allowed = f"of {least} or more" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{what}={value!r}, but it is a whole number {allowed}.")
-    return int(value)
 
 
 def generators(seed: int, label: int, rows: slice) -> list[np.random.Generator]:

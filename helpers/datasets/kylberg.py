@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .drawing import check_whole
+from ..validation import check_whole
 from .folder import find_images, read_images, shown, users_folder
 from .image_set import ImageSet
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .drawing import check_whole
+from ..validation import check_whole
 from .image_set import ImageSet
 
 __all__ = ["load_patches"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .drawing import LICENCE, check_whole, coverage, generators, window
+from ..validation import check_whole
+from .drawing import LICENCE, coverage, generators, window
 from .image_set import ImageSet
 
 __all__ = ["load_shapes"]

@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 from scipy import fft
 
-from .drawing import LICENCE, batches, check_whole, generators, pixel_centres, turned
+from ..validation import check_whole
+from .drawing import LICENCE, batches, generators, pixel_centres, turned
 from .image_set import ImageSet
 
 __all__ = ["load_textures"]
