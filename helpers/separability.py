@@ -554,14 +554,14 @@ def _excess_by_loop(distances, parts, classes, labellings: np.ndarray) -> np.nda
     excess = np.array([others[labelling] @ parts.rows for labelling in labellings])
     of_band = _band_loop()
     base = distances.dtype.type(parts.mean)  # as in `remainder`
-    ahead, behind = (parts.rows + shift for shift in (parts.mean - float(base), 0.0))
-    places = np.ascontiguousarray(labellings.astype(np.min_scalar_type(len(others) - 1)).T)
-
-    def add(first: int) -> np.ndarray:
-        return of_band(distances, base, ahead.astype(base.dtype), behind.astype(base.dtype), places, first)
-
+    ahead = (parts.rows + (parts.mean - float(base))).astype(base.dtype)
+    behind = parts.rows.astype(base.dtype)
+    (count, n), dtype = labellings.shape, np.min_scalar_type(len(others) - 1)
+    places = np.zeros((n + _BAND, count), dtype)  # with rows to spare, where the remainders are 0: no tile is cut
+    places[:n] = labellings.T
+    add = functools.partial(of_band, distances, base, ahead, behind, places)
     with ThreadPoolExecutor(cores()) as pool:
-        for sums in pool.map(add, range(0, len(distances), _BAND)):  # in the order of the rows, whoever is first
+        for sums in pool.map(add, range(0, n, _BAND)):  # in the order of the rows, whoever is ready first
             excess += sums
     return excess
 
@@ -577,7 +577,7 @@ def _band_loop() -> Callable:
     """
     from numba import njit  # takes about a second
 
-    band, width, nothing = _BAND, _WIDTH, np.float32(0)
+    band, width, nothing = _BAND, _WIDTH, np.float32(-0.0)  # x + -0.0 is always x, so the compiler may leave it out
 
     @njit(nogil=True)
     def fill(tile, distances, base, ahead, behind, first, left):
@@ -588,20 +588,22 @@ def _band_loop() -> Callable:
                 tile[row, column] = distances[i, j] - base - ahead[i] - behind[j] if upper else nothing
 
     @njit(nogil=True)
-    def add_tile(sums, tile, places, first, left):
-        last = len(places) - 1
-        for column in range(0, min(width, len(places) - left), 4):
-            j = left + column  # beyond the last row the tile holds 0
-            of_0, of_1 = places[j], places[min(j + 1, last)]
-            of_2, of_3 = places[min(j + 2, last)], places[min(j + 3, last)]
-            for row in range(min(band, len(places) - first)):
-                of_row, edge = places[first + row], tile[row, column : column + 4]
+    def add_tile(sums, tile, columns, places, first, left):
+        for column in range(0, columns, 8):
+            j = left + column
+            of_0, of_1, of_2, of_3 = places[j], places[j + 1], places[j + 2], places[j + 3]
+            of_4, of_5, of_6, of_7 = places[j + 4], places[j + 5], places[j + 6], places[j + 7]
+            for row in range(band):
+                of_row, edge = places[first + row], tile[row, column : column + 8]
                 e_0, e_1, e_2, e_3 = edge[0], edge[1], edge[2], edge[3]
+                e_4, e_5, e_6, e_7 = edge[4], edge[5], edge[6], edge[7]
                 for p in range(len(sums)):
                     label = of_row[p]
-                    one = (e_0 if of_0[p] == label else nothing) + (e_1 if of_1[p] == label else nothing)
-                    two = (e_2 if of_2[p] == label else nothing) + (e_3 if of_3[p] == label else nothing)
-                    sums[p] += one + two
+                    a = (e_0 if of_0[p] == label else nothing) + (e_1 if of_1[p] == label else nothing)
+                    b = (e_2 if of_2[p] == label else nothing) + (e_3 if of_3[p] == label else nothing)
+                    c = (e_4 if of_4[p] == label else nothing) + (e_5 if of_5[p] == label else nothing)
+                    d = (e_6 if of_6[p] == label else nothing) + (e_7 if of_7[p] == label else nothing)
+                    sums[p] += (a + b) + (c + d)
 
     @njit(nogil=True)
     def of_band(distances, base, ahead, behind, places, first):
@@ -610,7 +612,7 @@ def _band_loop() -> Callable:
         for left in range(first, len(distances), width):
             fill(tile, distances, base, ahead, behind, first, left)
             sums[:] = 0
-            add_tile(sums, tile, places, first, left)
+            add_tile(sums, tile, min(width, len(distances) - left), places, first, left)
             excess += sums
         return excess
 
