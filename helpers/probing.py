@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from .distances import check_distances, pairwise_distances
-from .validation import check_features, check_labels, check_neighbours
+from .validation import check_features, check_labels, check_neighbours, check_whole
 
 __all__ = [
     "FewLabels",
@@ -394,7 +394,7 @@ def draw_labels(labels, per_class: int, seed: int = 0) -> np.ndarray:
     Raises
     ------
     ValueError
-        If a class is too small, or `per_class` is not positive.
+        If a class is too small, or a number is not whole and positive.
 
     Examples
     --------
@@ -405,8 +405,8 @@ def draw_labels(labels, per_class: int, seed: int = 0) -> np.ndarray:
     labels = check_labels(labels)
     if labels.min() < 0:
         raise ValueError(f"`labels` holds {labels.min()}, but each label must be known (0 or more) to be drawn from.")
-    if per_class < 1:
-        raise ValueError(f"{per_class} labels per class asked for: ask for 1 or more.")
+    check_whole(per_class, "per_class", 1)
+    check_whole(seed, "seed", 0)
     random, given = np.random.default_rng(seed), np.full(len(labels), UNKNOWN, np.int64)
     for name in np.unique(labels):
         rows = np.flatnonzero(labels == name)
@@ -447,11 +447,14 @@ def few_labels(
     Raises
     ------
     ValueError
-        If a class is too small, there are fewer than two draws, or `guess` returns another shape.
+        If a class is too small, a number is not whole, there are fewer than two draws (which have no spread), or
+        `guess` returns another shape.
     """
     labels = check_labels(labels)
-    if draws < 2:
-        raise ValueError(f"draws={draws}, but a spread needs two draws or more.")
+    check_whole(draws, "draws", 2)
+    check_whole(seed, "seed", 0)
+    if np.ndim(per_class) != 1:
+        raise ValueError(f"per_class={per_class!r}, but it is a sequence, as in per_class=(1, 2, 5).")
     if not len(per_class):
         raise ValueError("`per_class` is empty: give one number of labels or more.")
 

@@ -41,7 +41,7 @@ def check_features(features, name: str = "features") -> np.ndarray:
     ValueError
         If `features` is not two-dimensional, is empty, or holds NaN or infinity.
     """
-    matrix = np.asarray(features)
+    matrix = _array(features, name)
     if matrix.ndim != 2:
         raise ValueError(
             f"`{name}` has shape {matrix.shape}, but a feature matrix has two axes (n, d): "
@@ -79,7 +79,7 @@ def check_labels(labels, n: int | None = None, name: str = "labels", at_least: i
     ValueError
         If the shape, the dtype, the length or the number of classes is wrong.
     """
-    vector = np.asarray(labels)
+    vector = _array(labels, name)
     if vector.ndim != 1:
         raise ValueError(f"`{name}` has shape {vector.shape}, but labels have one axis (n,).")
     if not (np.issubdtype(vector.dtype, np.integer) or vector.dtype == bool):
@@ -101,9 +101,9 @@ def check_images(images, name: str = "images") -> np.ndarray:
     Raises
     ------
     ValueError
-        If the rank, the number of channels or the range is wrong, or a value is not finite.
+        If the rank, the number of channels, the dtype or the range is wrong, or a value is not finite.
     """
-    array = np.asarray(images)
+    array = _array(images, name)
     if array.ndim != 4:
         raise ValueError(
             f"`{name}` has shape {array.shape}, but images have four axes (n, height, width, channels)"
@@ -113,6 +113,8 @@ def check_images(images, name: str = "images") -> np.ndarray:
         raise ValueError(f"`{name}` has shape {array.shape}: an axis is empty.")
     if array.shape[-1] not in (1, 3):
         raise ValueError(f"`{name}` has {array.shape[-1]} channels, but images are grey (1) or colour (3).")
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"`{name}` has dtype {array.dtype}, but images are real numbers.")
     low, high = float(array.min()), float(array.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"`{name}` holds values that are NaN or infinite, but images lie in [0, 1].")
@@ -128,10 +130,11 @@ def check_neighbours(k: int, n: int, what: str) -> int:
     Raises
     ------
     ValueError
-        If `k` is out of range.
+        If `k` is out of range, or no whole number.
     """
-    if not 1 <= k < n:
-        raise ValueError(f"{k} {what} asked for with {n} rows: ask for 1 to {n - 1}, or give more rows.")
+    if not _is_whole(k) or not 1 <= k < n:
+        allowed = f"a whole number from 1 to {n - 1}"
+        raise ValueError(f"{k} {what} asked for with {n} rows: ask for {allowed}, or give more rows.")
     return int(k)
 
 
@@ -150,8 +153,19 @@ def check_whole(value: int, what: str, least: int, most: int | None = None) -> i
     ...
     ValueError: batch_size=2.5, but it is a whole number of 1 or more.
     """
-    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not is_whole or value < least or (most is not None and value > most):
+    if not _is_whole(value) or value < least or (most is not None and value > most):
         allowed = f"of {least} or more" if most is None else f"from {least} to {most}"
         raise ValueError(f"{what}={value!r}, but it is a whole number {allowed}.")
     return int(value)
+
+
+def _is_whole(value) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _array(values, name: str) -> np.ndarray:
+    """Return an array, which a list of entries of several shapes cannot become."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"`{name}` holds entries of several shapes: bring all of them to one shape first.") from error

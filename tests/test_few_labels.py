@@ -362,7 +362,8 @@ def test_more_neighbours_than_images_are_refused():
     ("labels", "per_class", "sentence"),
     [
         ([0, 0, 0, 1, 1], 2, "Class 1 has 2 images, too few to give 2 labels and score the rest: ask for at most 1"),
-        ([0, 0, 1, 1], 0, "0 labels per class"),
+        ([0, 0, 1, 1], 0, "per_class=0, but it is a whole number of 1 or more"),
+        ([0, 0, 1, 1], True, "per_class=True, but it is a whole number of 1 or more"),
         ([0, -1, 1, 1], 1, "each label must be known"),
         ([4, 4, 4], 1, "holds 1 class"),
     ],
@@ -375,7 +376,11 @@ def test_labels_that_cannot_be_drawn_are_refused(labels, per_class, sentence):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"draws": 1}, "a spread needs two draws"),
+        ({"draws": 1}, "draws=1, but it is a whole number of 2 or more"),
+        ({"draws": 2.0}, "draws=2.0, but it is a whole number of 2 or more"),
+        ({"seed": 0.5}, "seed=0.5, but it is a whole number of 0 or more"),
+        ({"per_class": 3}, r"per_class=3, but it is a sequence, as in per_class=\(1, 2, 5\)"),
+        ({"per_class": (1.5,)}, "per_class=1.5, but it is a whole number of 1 or more"),
         ({"per_class": ()}, "`per_class` is empty"),
         ({"guess": lambda known: known[:3]}, r"returned shape \(3,\), but one class for each of 20 images"),
     ],

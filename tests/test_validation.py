@@ -74,7 +74,7 @@ def test_images_out_of_range_or_rank_are_refused(images, said):
 
 @pytest.mark.parametrize("k", [0, 5, 9])
 def test_more_neighbours_than_rows_are_refused(k):
-    with pytest.raises(ValueError, match="with 5 rows: ask for 1 to 4"):
+    with pytest.raises(ValueError, match="with 5 rows: ask for a whole number from 1 to 4"):
         validation.check_neighbours(k, 5, "neighbours")
 
 
@@ -87,3 +87,21 @@ def test_what_is_no_whole_number_of_the_range_is_refused(value):
 @pytest.mark.parametrize("value", [2, np.int64(2), np.uint8(2)])
 def test_whole_numbers_of_any_integer_type_come_back_as_int(value):
     assert type(validation.check_whole(value, "k", 1)) is int
+
+
+@pytest.mark.parametrize("k", [True, 2.0, "2"])
+def test_a_number_of_neighbours_that_is_no_whole_number_is_refused(k):
+    with pytest.raises(ValueError, match="with 5 rows: ask for a whole number from 1 to 4"):
+        validation.check_neighbours(k, 5, "neighbours")
+
+
+@pytest.mark.parametrize("check", [validation.check_images, validation.check_features, validation.check_labels])
+def test_a_list_of_entries_of_several_shapes_is_refused_in_one_sentence(check):
+    ragged = [np.zeros((8, 8, 3)), np.zeros((9, 8, 3))]
+    with pytest.raises(ValueError, match="holds entries of several shapes: bring all of them to one shape first"):
+        check(ragged)
+
+
+def test_images_that_are_words_are_refused():
+    with pytest.raises(ValueError, match=r"`images` has dtype <U1, but images are real numbers\."):
+        validation.check_images(np.full((1, 2, 2, 1), "a"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from ..validation import check_images, check_labels
+from ..validation import check_images, check_labels, check_whole
 
 __all__ = ["ImageSet"]
 
@@ -81,22 +81,27 @@ class ImageSet:
         Parameters
         ----------
         n : int
-            How many; where there are no more than `n`, all of them are returned.
+            How many; where there are no more than `n`, all of them are returned. A class of one image has no
+            share to keep: that image is drawn as one of the largest class.
         seed : int
 
         Raises
         ------
         ValueError
-            If `n` is smaller than the number of classes.
+            If `n` is smaller than the number of classes, or a number is not whole.
         """
-        classes = len(np.unique(self.labels))
+        check_whole(n, "n", 1)
+        check_whole(seed, "seed", 0)
+        counts = np.bincount(self.labels)
+        classes = np.count_nonzero(counts)
         if n < classes:
             raise ValueError(f"{n} images cannot hold {classes} classes: ask for {classes} images or more.")
         if n >= len(self):
             return self[np.random.default_rng(seed).permutation(len(self))]
         if n > len(self) - classes:  # what is left out is too little to hold each class, so draw that freely
             return self[np.random.default_rng(seed).permutation(len(self))[:n]]
-        rows, _ = train_test_split(np.arange(len(self)), train_size=n, random_state=seed, stratify=self.labels)
+        strata = np.where(counts[self.labels] > 1, self.labels, counts.argmax())
+        rows, _ = train_test_split(np.arange(len(self)), train_size=n, random_state=seed, stratify=strata)
         return self[rows]
 
     @property
@@ -121,8 +126,10 @@ class ImageSet:
         Raises
         ------
         ValueError
-            If the fractions leave a part empty, or a class has too few groups for three parts.
+            If the fractions leave a part empty, a class has too few groups for three parts, or the seed is not
+            whole.
         """
+        check_whole(seed, "seed", 0)
         if not (validation > 0 and test > 0 and validation + test < 1):
             raise ValueError(
                 f"validation={validation} and test={test} leave a part empty: give two fractions above 0 "
