@@ -21,7 +21,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--piece", type=float, metavar="MINUTES", help="of this call; the next one goes on")
     parser.add_argument("--size", type=int, default=107, help="pixels of a crop (107: the last stage is 2 x 2)")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--peak", type=float, default=1e-3, help="largest learning rate")
+    parser.add_argument("--peak", type=float, default=7e-4, help="largest learning rate")
     parser.add_argument("--categories", type=int, default=168)
     parser.add_argument("--images", type=int, default=84, help="rendered per category")
     parser.add_argument("--seed", type=int, default=0)
@@ -43,6 +43,7 @@ def train(options) -> bool:
 
     from .. import backbones
     from ..runtime import device
+    from . import evaluation  # noqa: F401  nothing that the last minute needs may turn out to be missing then
     from .training import Recipe, Trainer, classifier
 
     if device().startswith("GPU"):

@@ -52,7 +52,7 @@ class Recipe:
     seconds: float
     size: int = 107
     batch_size: int = 32
-    peak: float = 1e-3
+    peak: float = 7e-4
     warm_up: int = 100
     weight_decay: float = 0.02
     label_smoothing: float = 0.05
@@ -148,7 +148,7 @@ class HeadsLoss(keras.losses.Loss):
         entropies = -ops.sum(target[:, None] * ops.log_softmax(y_pred, axis=-1), axis=-1)  # (n, heads)
         weights = np.full(heads, self.auxiliary, np.float32)
         weights[-1] = 1
-        return ops.sum(entropies * weights, axis=-1)
+        return ops.sum(entropies * ops.convert_to_tensor(weights), axis=-1)
 
 
 def last_head_accuracy(y_true, y_pred):
