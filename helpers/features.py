@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .runtime import replace_file
-from .validation import check_choice, check_images
+from .validation import check_choice, check_images, check_whole
 
 __all__ = ["extract", "forward"]
 
@@ -24,6 +25,7 @@ MEMORY_SHARE = 0.5  # of the free memory, which features may take before they ha
 
 _FORMAT = "features-without-labels features 1"
 _MANIFEST = "manifest.json"
+_PUT_BACK = "put it back as it was, or give another folder to extract anew"
 
 
 def forward(model, inputs, batch_size: int = 256) -> np.ndarray:
@@ -46,8 +48,9 @@ def forward(model, inputs, batch_size: int = 256) -> np.ndarray:
     Raises
     ------
     ValueError
-        If there are no inputs.
+        If there are no inputs, or `batch_size` is no whole number of 1 or more.
     """
+    check_whole(batch_size, "batch_size", 1)
     if len(inputs) == 0:
         raise ValueError("There are no inputs: give at least one row.")
     # each batch leaves the device, and its graph with it, before the next one enters
@@ -66,13 +69,19 @@ def extract(
     folder: Path | str | None = None,
     batch_size: int = 32,
     progress: bool = True,
+    check: bool = True,
 ) -> dict[str, np.ndarray]:
     """Return the features of every stage of a network, computed in one pass.
 
     In memory they are float32. With `folder` they are streamed to disk as float16, one ``.npy`` file for each
-    stage, and come back as memory maps, of which only what is looked at is read: float16 keeps 11 bits, a
-    relative error below 0.0005. A manifest beside them says what they are of. An extraction that was interrupted
-    goes on where it stopped, and one that is complete is read and not computed again.
+    stage, and come back as memory maps, of which only what is looked at is read. A manifest beside them says what
+    they are of, and holds a checksum of every batch. An extraction that was interrupted, or whose files were cut
+    short since, goes on where they end; one that is complete is read and not computed again.
+
+    float16 keeps 11 bits of a number from 6.1e-5 to 65,504: a relative error below 0.0005. Smaller numbers lie on
+    a grid of 6e-8 and are wrong by half a step of it at most, and what is smaller than 3e-8 becomes 0. That is no
+    matter beside the large features of a stage, but it is where *all* are small: of a network with random weights,
+    whose values shrink from layer to layer, extract late stages in memory.
 
     What would take more than half of the free memory is refused before anything is computed: give a folder.
 
@@ -91,6 +100,9 @@ def extract(
         only.
     progress : bool
         Whether to show a progress bar.
+    check : bool
+        Whether to compare what lies in `folder` already with its checksums. That reads it once, as fast as the disk
+        is (a core checks some 3 GB a second); without it a byte that changed on the disk is not noticed.
 
     Returns
     -------
@@ -100,22 +112,24 @@ def extract(
     Raises
     ------
     ValueError
-        If images lie outside [0, 1]; a feature is NaN, infinite or too large for float16; the folder holds
-        features of another network, of other weights or of other images, or a damaged file. Nothing is deleted.
+        If images lie outside [0, 1] or differ in shape; a feature is NaN, infinite or too large for float16; the
+        folder holds features of another network, of other weights or of other images, or a damaged file. Nothing is
+        deleted.
     MemoryError
         If the features would not fit into memory.
     OSError
-        If they would not fit onto the disk, or cannot be written.
+        If they would not fit onto the disk, cannot be written, or `folder` is a file.
     """
     images = getattr(images, "images", images)
+    if not hasattr(images, "ndim"):
+        images = check_images(images)
     kept = _kept(backbone, stages)
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}, but a batch holds 1 image or more.")
+    check_whole(batch_size, "batch_size", 1)
     if folder is None:
         _examine(images)
         _check_memory(len(images), kept)
         return _in_memory(_pass(backbone, images, kept, 0, batch_size, progress), len(images), kept)
-    return _streamed(backbone, images, kept, Path(folder).expanduser(), batch_size, progress)
+    return _streamed(backbone, images, kept, Path(folder).expanduser(), batch_size, progress, check)
 
 
 def _batches(n: int, batch_size: int, start: int = 0) -> Iterator[slice]:
@@ -131,7 +145,7 @@ def _kept(backbone, stages: Iterable[str] | None) -> dict[str, int]:
 
 def _examine(images, hashed: bool = False) -> str:
     """Check all images before the first is used; return their digest where it is wanted."""
-    if np.ndim(images) != 4 or len(images) == 0:
+    if images.ndim != 4 or len(images) == 0:
         check_images(images)  # says what is wrong
     found = hashlib.sha256(f"{np.shape(images)}\n".encode())
     for rows in _batches(len(images), 256):
@@ -208,7 +222,7 @@ def _free_memory() -> int | None:
 
 @dataclass(frozen=True)
 class _Store:
-    """A folder of features: one ``.npy`` file for each stage, and a manifest that says how many rows are done.
+    """A folder of features: one ``.npy`` file for each stage, and a manifest that says which batches are done.
 
     The files are written row after row by ordinary writes, and the manifest after them: what a crash leaves
     behind its last row is overwritten. (A memory map of the full size would be simpler, but a full disk then ends
@@ -216,30 +230,35 @@ class _Store:
     """
 
     folder: Path
-    about: dict  # what the features are of; all but "rows"
-    rows: int
+    about: dict  # what the features are of
+    batches: list[dict]  # of each that is done, the row at which it ends and, for each stage, its CRC-32
 
     @classmethod
-    def open(cls, folder: Path, about: dict) -> _Store:
+    def open(cls, folder: Path, about: dict, check: bool) -> _Store:
         path = folder / _MANIFEST
         if path.exists():
-            store = cls(folder, about, _rows_done(path, about))
-            store._check_files()
+            store = cls(folder, about, _batches_done(path, about))._shortened()
+            if check:
+                store._check_sums()
             return store
         strangers = [name for name in _file_names(about) if (folder / name).exists()]
         if strangers:
             raise ValueError(
                 f"The folder {folder} holds {strangers[0]} but no manifest that says of what: give another folder."
             )
-        store = cls(folder, about, 0)
+        store = cls(folder, about, [])
         store._check_disk()
-        return store.advanced(0)
+        return store._noted([])
 
     @property
     def n(self) -> int:
         return self.about["images"]
 
-    def append(self, rows: slice, found: dict[str, np.ndarray]) -> None:
+    @property
+    def rows(self) -> int:
+        return self.batches[-1]["rows"] if self.batches else 0
+
+    def appended(self, rows: slice, found: dict[str, np.ndarray]) -> _Store:
         """Write one batch behind the rows that are done."""
         blocks = {stage: _half(values, stage, rows) for stage, values in found.items()}
         for stage, block in blocks.items():
@@ -251,12 +270,8 @@ class _Store:
                 stream.write(block.data)
                 stream.flush()
                 os.fsync(stream.fileno())  # the manifest must never be ahead of the numbers
-
-    def advanced(self, rows: int) -> _Store:
-        """Say in the manifest that `rows` rows are done."""
-        content = json.dumps({**self.about, "rows": rows}, indent=1).encode()
-        replace_file(self.folder / _MANIFEST, lambda stream: stream.write(content))
-        return _Store(self.folder, self.about, rows)
+        sums = {stage: zlib.crc32(block) for stage, block in blocks.items()}
+        return self._noted([*self.batches, {"rows": rows.stop, "crc32": sums}])
 
     def read(self) -> dict[str, np.ndarray]:
         return {
@@ -264,20 +279,47 @@ class _Store:
             for stage in self.about["stages"]
         }
 
-    def _check_files(self) -> None:
-        """Refuse files that are shorter than the manifest says, or begin otherwise."""
-        for stage, width in self.about["stages"].items() if self.rows else ():
-            path, header = self.folder / _file_name(stage), _header(self.n, width)
-            again = "put it back as it was, or give another folder to extract anew"
-            if not path.is_file():
-                raise ValueError(f"The feature file {path} is missing: {again}.")
-            found, expected = path.stat().st_size, len(header) + 2 * self.rows * width
-            if found < expected:
-                raise ValueError(f"The feature file {path} is cut short ({found} of {expected} bytes): {again}.")
+    def _noted(self, batches: list[dict]) -> _Store:
+        """Say in the manifest that these batches are done."""
+        content = json.dumps({**self.about, "batches": batches}, indent=1).encode()
+        replace_file(self.folder / _MANIFEST, lambda stream: stream.write(content))
+        return _Store(self.folder, self.about, batches)
+
+    def _shortened(self) -> _Store:
+        """Go back to the last batch that every file holds in full."""
+        found = {stage: self._rows_in(stage) for stage in self.about["stages"]} if self.batches else {}
+        if min(found.values(), default=self.rows) >= self.rows:
+            return self
+        stage = min(found, key=found.get)
+        store = self._noted([batch for batch in self.batches if batch["rows"] <= found[stage]])
+        print(
+            f"The feature file {self.folder / _file_name(stage)} is cut short after {found[stage]} of {self.rows} "
+            f"rows: extraction goes on from row {store.rows}."
+        )
+        return store
+
+    def _rows_in(self, stage: str) -> int:
+        """Count the complete rows in a file, which begins as the manifest says."""
+        path, width = self.folder / _file_name(stage), self.about["stages"][stage]
+        if not path.is_file():
+            raise ValueError(f"The feature file {path} is missing: {_PUT_BACK}.")
+        header = _header(self.n, width)
+        with path.open("rb") as stream:
+            if not header.startswith(stream.read(len(header))):
+                what = f"its header is not that of {self.n} x {width} float16"
+                raise ValueError(f"The feature file {path} is damaged ({what}): {_PUT_BACK}.")
+        return max(0, path.stat().st_size - len(header)) // (2 * width)
+
+    def _check_sums(self) -> None:
+        for stage, width in self.about["stages"].items() if self.batches else ():
+            path, start = self.folder / _file_name(stage), 0
             with path.open("rb") as stream:
-                if stream.read(len(header)) != header:
-                    what = f"{self.n} x {width} float16"
-                    raise ValueError(f"The feature file {path} is damaged (its header is not that of {what}): {again}.")
+                stream.seek(len(_header(self.n, width)))
+                for batch in self.batches:
+                    if zlib.crc32(stream.read(2 * width * (batch["rows"] - start))) != batch["crc32"][stage]:
+                        what = f"rows {start} to {batch['rows'] - 1} do not have the CRC-32 of the manifest"
+                        raise ValueError(f"The feature file {path} is damaged ({what}): {_PUT_BACK}.")
+                    start = batch["rows"]
 
     def _check_disk(self) -> None:
         needed = 2 * self.n * sum(self.about["stages"].values())
@@ -290,7 +332,9 @@ class _Store:
             )
 
 
-def _streamed(backbone, images, kept, folder: Path, batch_size: int, progress: bool) -> dict[str, np.ndarray]:
+def _streamed(backbone, images, kept, folder: Path, batch_size, progress, check) -> dict[str, np.ndarray]:
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file, but features take a folder: give one of their own.")
     about = {
         "format": _FORMAT,
         "network": backbone.name,
@@ -303,20 +347,19 @@ def _streamed(backbone, images, kept, folder: Path, batch_size: int, progress: b
         "stages": kept,
         "dtype": "float16",
     }
-    store = _Store.open(folder, about)
+    store = _Store.open(folder, about, check)
     if store.rows < store.n:
         for rows, found in _pass(backbone, images, kept, store.rows, batch_size, progress):
-            store.append(rows, found)
-            store = store.advanced(rows.stop)
+            store = store.appended(rows, found)
     return store.read()
 
 
-def _rows_done(path: Path, about: dict) -> int:
-    """Return how many rows the manifest has, once it is known to be about the same features."""
+def _batches_done(path: Path, about: dict) -> list[dict]:
+    """Return the batches that the manifest has, once it is known to be about the same features."""
     anew = "give another folder, or delete this one to extract anew"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        rows, there = int(manifest["rows"]), {name: manifest[name] for name in about}
+        there = json.loads(path.read_text(encoding="utf-8"))
+        _check_manifest(there, about)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"The manifest {path} is damaged ({error!r}): {anew}.") from error
     differences = {
@@ -333,9 +376,25 @@ def _rows_done(path: Path, about: dict) -> int:
         if there[name] != about[name]:
             said = sentence.format(there=there[name], here=about[name], network=about["network"])
             raise ValueError(f"The folder {path.parent} holds {said}: {anew}.")
-    if not 0 <= rows <= about["images"]:
-        raise ValueError(f"The manifest {path} is damaged ({rows} of {about['images']} rows): {anew}.")
-    return rows
+    return there["batches"]
+
+
+def _check_manifest(manifest: dict, about: dict) -> None:
+    """Raise an error if a manifest lacks an entry, or has one of a type that is never written."""
+    for name, here in about.items():
+        allowed = (int, type(None)) if name == "size" else (type(here),)
+        if type(manifest[name]) not in allowed:
+            raise TypeError(f"{name} is {manifest[name]!r}")
+    if type(manifest["batches"]) is not list:
+        raise TypeError(f"batches is {manifest['batches']!r}")
+    start = 0
+    for batch in manifest["batches"]:
+        rows, sums = batch["rows"], batch["crc32"]
+        if type(rows) is not int or not start < rows <= manifest["images"]:
+            raise ValueError(f"a batch behind row {start} of {manifest['images']} ends at {rows!r}")
+        if type(sums) is not dict or set(sums) != set(manifest["stages"]) or {*map(type, sums.values())} != {int}:
+            raise ValueError(f"the checksums of the batch that ends at row {rows} are {sums!r}")
+        start = rows
 
 
 def _file_name(stage: str) -> str:

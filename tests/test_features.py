@@ -1,7 +1,9 @@
 """`features.extract`: one pass, in memory or on disk, and no half-finished or mistaken features."""
 
 import collections
+import contextlib
 import dataclasses
+import io
 import json
 import shutil
 
@@ -213,23 +215,63 @@ def test_features_of_other_images_are_refused(tiny, images, tmp_path):
         features.extract(tiny, swapped, folder=tmp_path)
 
 
-@pytest.mark.parametrize("batches", [2, None])
-def test_a_feature_file_that_is_cut_short_or_gone_is_named(tiny, images, tmp_path, batches):
-    if batches is None:
-        features.extract(tiny, images, folder=tmp_path, batch_size=5, progress=False)
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            features.extract(watched(tiny, batches), images, folder=tmp_path, batch_size=5, progress=False)
+@given(st.data())
+@settings(deadline=None, max_examples=25)
+def test_a_feature_file_that_is_cut_short_is_completed(tiny, images, expected, tmp_path_factory, data):
+    folder, size = tmp_path_factory.mktemp("features"), data.draw(st.integers(1, 12), "batch size")
+    batches = -(-23 // size)
+    done = data.draw(st.integers(1, batches), "batches done")
+    with contextlib.suppress(KeyboardInterrupt):
+        features.extract(watched(tiny, done), images, folder=folder, batch_size=size, progress=False)
+    path, width = folder / data.draw(st.sampled_from(["early.npy", "late.npy"])), {"early.npy": 8, "late.npy": 12}
+    whole = path.read_bytes()
+    cut = data.draw(st.integers(0, len(whole) - 1), "bytes left")
+    path.write_bytes(whole[:cut])
+    network = watched(tiny)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        found = features.extract(network, images, folder=folder, batch_size=size, progress=False)
+    assert_equal(found, expected, 1e-3)
+    rows = max(0, cut - 128) // width[path.name]
+    kept = rows // size * size if rows < min(done * size, 23) else rows
+    sentence = f"{path} is cut short after {rows} of {min(done * size, 23)} rows: extraction goes on from row {kept}."
+    assert printed.getvalue() == f"The feature file {sentence}\n"
+    assert np.array_equal(np.concatenate(network.model.shown)[: 23 - kept], images[kept:])
+
+
+def test_a_feature_file_that_is_gone_is_named(tiny, images, tmp_path):
+    features.extract(tiny, images, folder=tmp_path, progress=False)
     path = tmp_path / "late.npy"
     whole = path.read_bytes()
-    path.write_bytes(whole[:-1])
-    with pytest.raises(ValueError, match=rf"late.npy is cut short \({len(whole) - 1} of {len(whole)} bytes\): put it"):
-        features.extract(tiny, images, folder=tmp_path)
     path.unlink()
     with pytest.raises(ValueError, match=r"late.npy is missing: put it back as it was, or give another folder"):
         features.extract(tiny, images, folder=tmp_path)
     path.write_bytes(whole)
     features.extract(tiny, images, folder=tmp_path, progress=False)
+
+
+@given(st.integers(128, 128 + 23 * 12 - 1), st.integers(1, 255), st.booleans())
+@settings(deadline=None, max_examples=25)
+def test_a_changed_byte_is_noticed_and_its_rows_are_named(tiny, images, tmp_path_factory, place, change, complete):
+    folder = tmp_path_factory.mktemp("features")
+    with contextlib.suppress(KeyboardInterrupt):
+        stop = None if complete else 4
+        features.extract(watched(tiny, stop), images, folder=folder, batch_size=5, progress=False)
+    path = folder / "late.npy"
+    content = bytearray(path.read_bytes())
+    if place >= len(content):  # rows that are not done
+        return
+    content[place] ^= change
+    path.write_bytes(content)
+    first = (place - 128) // 12 // 5 * 5
+    last = min(first + 5, 23) - 1
+    said = (
+        rf"late.npy is damaged \(rows {first} to {last} do not have the CRC-32 of the manifest\): put it back as it was"
+    )
+    with pytest.raises(ValueError, match=said):
+        features.extract(tiny, images, folder=folder, progress=False)
+    trusted = features.extract(tiny, images, folder=folder, progress=False, check=False)
+    assert trusted["late"].shape == (23, 6)
+    assert path.read_bytes()[: len(content)] == content
 
 
 def test_a_feature_file_of_another_shape_is_named(tiny, images, tmp_path):
@@ -243,11 +285,53 @@ def test_a_damaged_manifest_is_named(tiny, images, tmp_path):
     features.extract(tiny, images, folder=tmp_path, progress=False)
     path = tmp_path / "manifest.json"
     content = path.read_text()
-    more = json.dumps(json.loads(content) | {"rows": 24})
-    for damaged in (content[:-20], "[]", "{}", more):
+    for damaged in (content[:-20], "[]", "{}", "5", '"manifest"'):
         path.write_text(damaged)
         with pytest.raises(ValueError, match=r"manifest.json is damaged .*: give another folder, or delete this one"):
             features.extract(tiny, images, folder=tmp_path)
+
+
+def ends(*rows, **sums):
+    return [{"rows": number, "crc32": {"early": 1, "late": 1} | sums} for number in rows]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 1},
+        {"network": ["tiny"]},
+        {"weights_digest": 5},
+        {"images_digest": None},
+        {"images": "23"},
+        {"stages": ["early", "late"]},
+        {"batches": 3},
+        {"batches": {}},
+        {"batches": [{"rows": 23, "crc32": ["early", "late"]}]},
+        {"batches": [5, 10]},
+        {"batches": [{"rows": 5}]},
+        {"batches": ends(24)},
+        {"batches": ends(0)},
+        {"batches": ends(10, 5)},
+        {"batches": ends(5.0)},
+        {"batches": ends(5, late="1")},
+        {"batches": ends(5, another=1)},
+    ],
+)
+def test_a_manifest_whose_entries_are_of_another_kind_is_damaged(tiny, images, tmp_path, change):
+    features.extract(tiny, images, folder=tmp_path, progress=False)
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=r"manifest.json is damaged \(.*: give another folder, or delete this one"):
+        features.extract(tiny, images, folder=tmp_path)
+
+
+def test_a_file_in_place_of_the_folder_is_refused_before_anything_is_computed(tiny, images, tmp_path):
+    network = watched(tiny)
+    (tmp_path / "features").write_text("mine")
+    with pytest.raises(NotADirectoryError, match=r"features is a file, but features take a folder: give one"):
+        features.extract(network, images, folder=tmp_path / "features")
+    assert network.model.shown == []
+    assert (tmp_path / "features").read_text() == "mine"
 
 
 def test_files_of_unknown_origin_are_not_written_over(tiny, images, tmp_path):
@@ -268,7 +352,7 @@ def test_features_beyond_float16_are_refused_and_what_was_done_is_kept(images, t
         ValueError, match=r"image 1\d at 'late' reach .* more than float16 can hold .*: extract in memory"
     ):
         features.extract(network, images, folder=tmp_path, batch_size=6, progress=False)
-    assert json.loads((tmp_path / "manifest.json").read_text())["rows"] == 12
+    assert json.loads((tmp_path / "manifest.json").read_text())["batches"][-1]["rows"] == 12
 
 
 def test_a_network_that_yields_nan_is_reported(images):
@@ -297,6 +381,8 @@ def test_a_disk_that_is_too_small_is_seen_before_anything_is_computed(tiny, imag
         (lambda images: images[0], "add the channel axis"),
         (lambda images: images[:0], "an axis is empty"),
         (lambda images: images[..., :2], "2 channels"),
+        (lambda images: [images[0], images[1, :4]], "entries of several shapes"),
+        (lambda images: 5, "images have four axes"),
         (lambda images: np.where(np.arange(23)[:, None, None, None] == 22, np.nan, images), "NaN or infinite"),
     ],
 )
@@ -309,6 +395,9 @@ def test_bad_images_are_refused_before_anything_is_computed(tiny, images, tmp_pa
     assert not (tmp_path / "new").exists()
 
 
-def test_a_batch_of_no_images_is_refused(tiny, images):
-    with pytest.raises(ValueError, match="a batch holds 1 image or more"):
-        features.extract(tiny, images, batch_size=0)
+@pytest.mark.parametrize("batch_size", [0, 2.5, True, "8"])
+def test_a_batch_of_no_whole_number_of_images_is_refused(tiny, images, batch_size):
+    with pytest.raises(ValueError, match=r"batch_size=.*, but it is a whole number of 1 or more"):
+        features.extract(tiny, images, batch_size=batch_size)
+    with pytest.raises(ValueError, match=r"batch_size=.*, but it is a whole number of 1 or more"):
+        features.forward(tiny.model, images, batch_size)
