@@ -78,8 +78,10 @@ def export(model, folder: Path | str, *, dtype: str = "int8", about: dict) -> Pa
     ------
     FileExistsError
         If the folder holds weights already.
+    NotADirectoryError
+        If `folder` is a file.
     ValueError
-        If a weight is NaN, infinite or too large for float16, or `about` is not JSON.
+        If a weight is NaN, infinite or too large for float16, or `about` is no dict of what JSON allows.
 
     References
     ----------
@@ -88,6 +90,8 @@ def export(model, folder: Path | str, *, dtype: str = "int8", about: dict) -> Pa
     """
     check_choice(dtype, DTYPES, "type of stored weights")
     folder = Path(folder).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file, but weights take a folder: give one of their own.")
     if (folder / _MANIFEST).exists():
         raise FileExistsError(f"The folder {folder} holds weights already: give another one, or delete it first.")
     card = _checked_card(about)
@@ -130,13 +134,14 @@ def describe(folder: Path | str) -> dict:
         raise FileNotFoundError(f"There are no weights in {path.parent}: a folder of weights holds a {_MANIFEST}.")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        known = manifest["format"]
-        complete = {"architecture", "about", "shards", "variables"} <= set(manifest)
+        _check_type(manifest, "format", str)
+        if manifest["format"] == _FORMAT:
+            _check_manifest(manifest)
+            return manifest
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}): fetch this folder of weights again.") from error
-    if known != _FORMAT or not complete:
-        raise ValueError(f"{path} is of the format {known!r}, but this version reads {_FORMAT!r}: update the course.")
-    return manifest
+    known = manifest["format"]
+    raise ValueError(f"{path} is of the format {known!r}, but this version reads {_FORMAT!r}: update the course.")
 
 
 def restore(model, folder: Path | str) -> dict:
@@ -170,6 +175,29 @@ def restore(model, folder: Path | str) -> dict:
     return manifest["about"]
 
 
+def _check_manifest(manifest: dict) -> None:
+    """Raise an error if a manifest lacks an entry, or has one of a type that `export` never writes."""
+    for name, kind in {"architecture": str, "about": dict, "shards": dict, "variables": list}.items():
+        _check_type(manifest, name, kind)
+    for name in manifest["shards"]:
+        _check_type(manifest["shards"], name, str)
+    for entry in manifest["variables"]:
+        _check_type(entry, "path", str)
+        _check_type(entry, "shape", list, int)
+        _check_type(entry, "pieces", list, str)
+        check_choice(entry["dtype"], (*DTYPES, "float32"), f"type of {entry['path']}")
+        if entry["dtype"] == "int8":
+            _check_type(entry, "scale", list, str)
+        elif "scale" in entry:
+            raise ValueError(f"{entry['path']} is {entry['dtype']} and has a scale")
+
+
+def _check_type(entries: dict, name: str, kind: type, of: type | None = None) -> None:
+    value = entries[name]
+    if type(value) is not kind or (of and {*map(type, value)} - {of}):
+        raise TypeError(f"{name} is {value!r}")
+
+
 def _stem(path: str) -> str:
     """Drop Keras' counts from a path: the second network of a process numbers its layers on from the first."""
     return re.sub(r"_\d+(?=/|$)", "", path)
@@ -180,6 +208,10 @@ def _places(model) -> list[str]:
 
 
 def _checked_card(about: dict) -> dict:
+    if not isinstance(about, dict):
+        raise ValueError(
+            f"`about` cannot be written as JSON ({about!r} is no dict): give names and what they stand for."
+        )
     try:
         return json.loads(json.dumps(about, allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -290,7 +322,10 @@ def _decode(entry: dict, arrays: dict[str, np.ndarray], folder: Path) -> np.ndar
     """Return one variable as float32, put together from its pieces."""
     path, shape = entry["path"], tuple(entry["shape"])
     try:
-        value = np.concatenate([arrays[name] for name in entry["pieces"]]).reshape(shape).astype(np.float32)
+        stored = np.concatenate([arrays[name] for name in entry["pieces"]])
+        if stored.dtype != entry["dtype"]:
+            raise ValueError(f"they are stored as {stored.dtype}, but the manifest says {entry['dtype']}")
+        value = stored.reshape(shape).astype(np.float32)
         if "scale" in entry:
             scale = np.concatenate([arrays[name] for name in entry["scale"]])
             value *= scale.reshape(_scale_shape(shape))

@@ -202,6 +202,45 @@ def test_a_missing_or_damaged_manifest_is_named(stored, tmp_path):
         weights.describe(stored)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest.update(format=["features-without-labels weights 1"]),
+        lambda manifest: manifest.update(architecture=3),
+        lambda manifest: manifest.update(about="a card"),
+        lambda manifest: manifest.update(shards=[]),
+        lambda manifest: manifest.update(shards={"shard-00.npz": 5}),
+        lambda manifest: manifest.update(variables={"conv2d/kernel": [3, 3, 3, 8]}),
+        lambda manifest: manifest.update(variables=[1]),
+        lambda manifest: manifest["variables"][0].pop("path"),
+        lambda manifest: manifest["variables"][0].update(path=0),
+        lambda manifest: manifest["variables"][0].update(shape=216),
+        lambda manifest: manifest["variables"][0].update(shape=[3, 3, 3, 8.0]),
+        lambda manifest: manifest["variables"][0].update(dtype="float64"),
+        lambda manifest: manifest["variables"][0].update(dtype=["int8"]),
+        lambda manifest: manifest["variables"][0].update(pieces=3),
+        lambda manifest: manifest["variables"][0].update(pieces=[0]),
+        lambda manifest: manifest["variables"][0].update(scale="0000.scale"),
+        lambda manifest: manifest["variables"][0].pop("scale"),
+        lambda manifest: manifest["variables"][1].update(scale=["0000.scale"]),
+    ],
+)
+def test_a_manifest_whose_entries_are_of_another_kind_is_damaged(stored, change):
+    edit(stored, change)
+    model = network(seed=1)
+    before = weights.digest(model)
+    with pytest.raises(ValueError, match=r"manifest.json is damaged \(.*: fetch this folder of weights again"):
+        weights.restore(model, stored)
+    assert weights.digest(model) == before
+
+
+def test_whole_numbers_are_not_taken_for_weights_where_the_manifest_hides_their_scale(stored):
+    edit(stored, lambda manifest: manifest["variables"][0].update(dtype="float32"))
+    edit(stored, lambda manifest: manifest["variables"][0].pop("scale"))
+    with pytest.raises(ValueError, match=r"conv2d/kernel in .* are stored as int8, but the manifest says float32"):
+        weights.restore(network(), stored)
+
+
 class Trap:
     sprung = False
 
@@ -261,10 +300,17 @@ def test_weights_that_cannot_be_stored_are_refused(tmp_path, value, dtype, sente
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("about", [{"seconds": float("nan")}, {"model": object()}])
+@pytest.mark.parametrize("about", [{"seconds": float("nan")}, {"model": object()}, "seven hours", None])
 def test_a_card_that_is_not_json_is_refused(tmp_path, about):
     with pytest.raises(ValueError, match="`about` cannot be written as JSON"):
         weights.export(network(), tmp_path, about=about)
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "weights").write_text("mine")
+    with pytest.raises(NotADirectoryError, match=r"weights is a file, but weights take a folder: give one"):
+        weights.export(network(), tmp_path / "weights", about={})
+    assert (tmp_path / "weights").read_text() == "mine"
 
 
 def test_an_unknown_type_suggests_the_nearest(tmp_path):
