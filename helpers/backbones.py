@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from . import runtime
 from . import weights as stored
-from .validation import check_choice
+from .validation import check_choice, check_whole
 
 __all__ = ["Backbone", "Preparation", "available", "load", "small_encoder"]
 
@@ -118,8 +118,11 @@ class Preparation(layers.Layer):
     Parameters
     ----------
     size : int
+        The side of the square, in pixels.
     scale, offset : sequence of three float
+        Of red, green and blue.
     blue_first : bool
+        Whether the network was trained on blue, green, red.
     """
 
     def __init__(self, size, scale, offset, blue_first=False, **options):
@@ -128,6 +131,17 @@ class Preparation(layers.Layer):
         self.scale, self.offset = tuple(scale), tuple(offset)
 
     def call(self, images):
+        """Return images as the network expects them.
+
+        Parameters
+        ----------
+        images : tensor of float, shape (n, h, w, 1) or (n, h, w, 3)
+            In [0, 1].
+
+        Returns
+        -------
+        tensor of float, shape (n, size, size, 3)
+        """
         images = keras.ops.image.resize(
             images, (self.size, self.size), interpolation="bilinear", antialias=True, data_format="channels_last"
         )
@@ -136,9 +150,11 @@ class Preparation(layers.Layer):
         return keras.ops.flip(prepared, axis=-1) if self.blue_first else prepared
 
     def compute_output_shape(self, shape):
+        """Return the shape (n, size, size, 3) for images of `shape`, whatever their size and channels are."""
         return (shape[0], self.size, self.size, 3)
 
     def get_config(self):
+        """Return the arguments that build this layer again, as Keras stores them with a model."""
         ours = {"size": self.size, "scale": self.scale, "offset": self.offset, "blue_first": self.blue_first}
         return {**super().get_config(), **ours}
 
@@ -187,11 +203,13 @@ def load(
     Raises
     ------
     FileNotFoundError
-        If `folder` does not exist, or the weights asked for are nowhere and `download` is False.
+        If `folder` does not exist, nor the folder that ``COURSE_WEIGHTS`` names where there is no `folder`, or the
+        weights asked for are nowhere and `download` is False.
     ConnectionError
         If ImageNet weights are asked for, are nowhere on this machine, and cannot be downloaded.
     ValueError
-        If a name is unknown, the size too small, the seed negative, or a file of weights in `folder` is damaged.
+        If a name is unknown, the size too small, the seed negative, one of them no whole number, or a file of
+        weights in `folder` is damaged.
 
     References
     ----------
@@ -207,13 +225,10 @@ def load(
     """
     entry = _NETWORKS[check_choice(network, _NETWORKS, "network")]
     check_choice(weights, ("auto", *WEIGHTS), "kind of weights")
-    if size < entry.least:
-        raise ValueError(f"size={size} is too small for {entry.title}: give {entry.least} pixels or more.")
-    if seed < 0:
-        raise ValueError(f"The seed is {seed}, but a seed is 0 or more.")
-    folder = _checked_folder(folder)
+    check_whole(size, "size", entry.least)
+    check_whole(seed, "seed", 0)
     model, sizes = _build(network, entry, size)
-    kind, source, missing = _fill(model, network, weights, _Search(folder, download), seed)
+    kind, source, missing = _fill(model, network, weights, _Search(_checked_folder(folder), download), seed)
     print("; ".join([f"{network}, {size} x {size} pixels: {source}", *missing]))
     return Backbone(network, model, sizes, kind, source, stored.digest(model), size)
 
@@ -226,6 +241,18 @@ def available(network: str = "inception_v3", *, folder: Path | str | None = None
     network : {'inception_v3'}
     folder : path, optional
         As for `load`.
+
+    Returns
+    -------
+    tuple of str
+        Best first.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `folder` does not exist, nor the folder that ``COURSE_WEIGHTS`` names where there is no `folder`.
+    ValueError
+        If the network is unknown.
 
     Examples
     --------
@@ -361,8 +388,7 @@ class _Search:
     download: bool
 
     def user_folders(self) -> list[Path]:
-        found = self.folder or runtime.weights_folder()
-        return [] if found is None else [found]
+        return [] if self.folder is None else [self.folder]
 
     def imagenet(self, entry: _Network) -> Path:
         """Return a file of ImageNet weights whose MD5 is right."""
@@ -389,11 +415,17 @@ class _Search:
 
 
 def _checked_folder(folder: Path | str | None) -> Path | None:
-    if folder is None:
-        return None
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {folder}: give a folder that holds weights.")
+    """Return the folder of the user's weights, given or named by the environment, or None where there is neither."""
+    if folder is not None:
+        folder = Path(folder).expanduser()
+        if not folder.is_dir():
+            raise FileNotFoundError(f"There is no folder {folder}: give a folder that holds weights.")
+        return folder
+    folder = runtime.weights_folder()
+    if folder is not None and not folder.is_dir():
+        raise FileNotFoundError(
+            f"COURSE_WEIGHTS names {folder}, but there is no such folder: correct the variable, or unset it."
+        )
     return folder
 
 

@@ -291,8 +291,10 @@ def test_available_names_what_needs_no_download(small, places):
     [
         ({"network": "inception"}, "did you mean 'inception_v3'"),
         ({"weights": "image-net"}, "did you mean 'imagenet'"),
-        ({"size": 74}, "too small for Inception-v3: give 75 pixels or more"),
-        ({"seed": -1}, "a seed is 0 or more"),
+        ({"size": 74}, "size=74, but it is a whole number of 75 or more"),
+        ({"size": 299.0}, r"size=299\.0, but it is a whole number of 75 or more"),
+        ({"seed": -1}, "seed=-1, but it is a whole number of 0 or more"),
+        ({"seed": True}, "seed=True, but it is a whole number of 0 or more"),
     ],
 )
 def test_bad_requests_are_refused_in_one_sentence(options, sentence):
@@ -303,3 +305,14 @@ def test_bad_requests_are_refused_in_one_sentence(options, sentence):
 def test_a_folder_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no folder"):
         backbones.load(folder=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("weights", ["auto", "random"])
+def test_a_variable_that_names_no_folder_is_refused_and_not_passed_over(small, places, monkeypatch, weights):
+    monkeypatch.setenv("COURSE_WEIGHTS", str(places[0] / "mistyped"))
+    said = r"COURSE_WEIGHTS names .*mistyped, but there is no such folder: correct the variable, or unset it\."
+    with pytest.raises(FileNotFoundError, match=said):
+        backbones.load("small", weights, size=8)
+    with pytest.raises(FileNotFoundError, match=said):
+        backbones.available("small")
+    assert backbones.load("small", "random", size=8, folder=places[0]).weights == "random"
