@@ -79,9 +79,10 @@ def test_a_digit_too_large_for_the_canvas_is_refused():
         datasets.load("shifted-digits", size=10)
 
 
-def test_no_views_are_refused():
-    with pytest.raises(ValueError, match="drawn at least once"):
-        datasets.load("shifted-digits", views=0)
+@pytest.mark.parametrize("options", [{"views": 0}, {"views": 1.5}, {"seed": -1}, {"size": 28.0}])
+def test_views_of_no_whole_number_are_refused(options):
+    with pytest.raises(ValueError, match=r"(views|seed|size)=.*, but it is a whole number of"):
+        datasets.load("shifted-digits", **options)
 
 
 @settings(max_examples=15, deadline=None)
@@ -319,6 +320,107 @@ def test_masks_are_left_out_or_kept_on_demand(pictures_with_masks):
     assert len(datasets.load("folder", path=pictures_with_masks, masks="keep")) == 12
     with pytest.raises(ValueError, match="Unknown way with masks 'drop'"):
         datasets.load("folder", path=pictures_with_masks, masks="drop")
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        "cats/mask_a.png",
+        "cats/GT-a.png",
+        "cats/a_segmentation.png",
+        "cats/a-ground_truth.png",
+        "cats/masks/a.png",
+        "cats/ground truth/deep/1.png",
+        "cats/Annotations/a_label.png",
+        "masks/a.png",
+        "gt/cats/a.png",
+        "segmentation/7.jpg",
+    ],
+)
+def test_masks_are_told_by_prefixes_and_suffixes_and_by_their_folders(tmp_path, mask):
+    save(tmp_path / "cats" / "a.png")
+    save(tmp_path / mask, 0, 255)
+    with pytest.raises(ValueError, match=rf"1 of the 2 images .* look like masks of the other 1: {mask}; leave them"):
+        datasets.load("folder", path=tmp_path)
+    skipped = datasets.load("folder", path=tmp_path, masks="skip")
+    assert (len(skipped), skipped.class_names) == (1, ("cats",))
+    assert len(datasets.load("folder", path=tmp_path, masks="keep")) == 2
+
+
+def test_folders_above_the_images_are_not_asked_for_masks(tmp_path):
+    save(tmp_path / "masks" / "venetian" / "a.png")
+    assert len(datasets.load("folder", path=tmp_path / "masks")) == 1
+
+
+def test_images_in_no_class_are_named(folder):
+    save(folder / "stray.png")
+    save(folder / ".hidden.png")
+    save(folder / "other.jpg")
+    said = (
+        r"2 of the images in .* must not lie beside the subfolders: other.jpg, stray.png; put each into the subfolder"
+    )
+    with pytest.raises(ValueError, match=said):
+        datasets.load("folder", path=folder)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_transparent_is_white_whatever_colour_it_hides(tmp_path, channels):
+    (tmp_path / "marks").mkdir()
+    alpha = np.array([[0, 255], [51, 0]], np.uint8)
+    red = np.dstack([np.full((2, 2), 255, np.uint8), np.zeros((2, 2, 2), np.uint8)])
+    grey = np.full((2, 2), 100, np.uint8)
+    Image.fromarray(np.dstack([red, alpha])).save(tmp_path / "marks" / "1.png")
+    Image.fromarray(np.dstack([grey, alpha])).save(tmp_path / "marks" / "2.png")
+    palette = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), "P")
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    palette.save(tmp_path / "marks" / "3.png", transparency=0)
+    Image.fromarray(red).save(tmp_path / "marks" / "4.png", transparency=(255, 0, 0))
+    found = datasets.load("folder", path=tmp_path, size=2, channels=channels).images
+    share = alpha[..., None] / 255
+    blue = np.array([[[255, 255, 255], [0, 0, 255]], [[0, 0, 255], [255, 255, 255]]])
+    expected = [
+        share * red + (1 - share) * 255,
+        share * grey[..., None] + (1 - share) * 255,
+        blue,
+        np.full((2, 2, 3), 255),
+    ]
+    luma = np.array([[0.299], [0.587], [0.114]])  # ITU-R 601, as Pillow turns colour into grey
+    for image, pixels in zip(found, expected, strict=True):
+        pixels = np.broadcast_to(pixels, (2, 2, 3))
+        np.testing.assert_allclose(image * 255, pixels @ luma if channels == 1 else pixels, atol=1.01)
+
+
+def test_a_folder_that_is_named_like_an_image_is_a_folder(folder):
+    (folder / "cats" / "many.png").mkdir()
+    save(folder / "cats" / "many.png" / "a.png")
+    assert datasets.load("folder", path=folder).labels.tolist() == [0, 0, 1, 1]
+
+
+def test_one_side_is_given_for_a_square_or_height_and_width(folder):
+    square = datasets.load("folder", path=folder, size=12)
+    assert square.shape == (12, 12, 3)
+    assert np.array_equal(square.images, datasets.load("folder", path=folder, size=(12, 12)).images)
+    assert datasets.load("folder", path=folder).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("size", [0, 8.0, True, "64", None, (0, 4), (8, 2.5)])
+def test_a_size_of_no_whole_number_is_refused(folder, size):
+    with pytest.raises(ValueError, match=r"size=.*, but it is a whole number of 1 or more"):
+        datasets.load("folder", path=folder, size=size)
+
+
+@pytest.mark.parametrize("size", [(8,), (8, 8, 3), [[8, 8]]])
+def test_a_size_of_other_than_one_or_two_numbers_is_refused(folder, size):
+    with pytest.raises(ValueError, match=r"size=.*, but it is one number of pixels, or height and width"):
+        datasets.load("folder", path=folder, size=size)
+
+
+def test_a_folder_that_is_not_given_is_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"path=\.\.\.: a folder with one subfolder of images per class"):
+        datasets.load("folder")
+    (tmp_path / "file.txt").write_text("")
+    with pytest.raises(FileNotFoundError, match=r"There is no folder .*file.txt: give a folder with one subfolder"):
+        datasets.load("folder", path=tmp_path / "file.txt")
 
 
 def test_a_picture_of_many_levels_beside_another_is_no_mask(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 from sklearn import datasets
 
+from ..validation import check_whole
 from .image_set import ImageSet
 
 __all__ = ["load_digits", "load_shifted_digits"]
@@ -75,10 +76,11 @@ def load_shifted_digits(
     Raises
     ------
     ValueError
-        If `views` is not positive or the largest digit does not fit on the canvas.
+        If `views`, `seed` or `size` is no whole number or too small, or the largest digit does not fit on the canvas.
     """
-    if views < 1:
-        raise ValueError(f"views={views}, but each digit is drawn at least once.")
+    check_whole(views, "views", 1)
+    check_whole(seed, "seed", 0)
+    check_whole(size, "size", 8)
     plain = load_digits()
     # half the width of the upright box around an 8 x 8 square turned by `rotation`
     angle = np.deg2rad(rotation)

@@ -11,20 +11,23 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .. import runtime
-from ..validation import check_choice
+from ..validation import check_choice, check_whole
 from .image_set import ImageSet
 
 __all__ = ["find_images", "load_folder", "read_images", "shown", "users_folder"]
 
 _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-_MASK_NAMES = tuple(f"{mark}{word}" for mark in "_-" for word in ("mask", "gt", "groundtruth", "segmentation"))
+_MASK_WORDS = (
+    *("mask", "masks", "gt", "groundtruth", "ground_truth"),
+    *("segmentation", "segmentations", "annotation", "annotations"),
+)
 _MASK_LEVELS = 8  # a twin with no more different grey levels is a mask: a picture has many
 _SHOWN = 5  # names in a sentence about many files
 
 
 def load_folder(
-    path: Path | str,
-    size: tuple[int, int] = (64, 64),
+    path: Path | str | None = None,
+    size: int | tuple[int, int] = 64,
     channels: int = 3,
     licence: str = "unknown: yours to say",
     masks: str = "report",
@@ -32,7 +35,8 @@ def load_folder(
     """Load images from ``path/<class>/<file>``.
 
     Each image is cropped to the shape of `size` about its centre and resized, so that mixed sizes become
-    one without distortion; grey and colour images are converted to `channels`.
+    one without distortion; grey and colour images are converted to `channels`. What is transparent becomes
+    white, whatever colour the file hides there.
 
     Copies of a file, byte by byte, share a group and so never straddle a split.
 
@@ -40,16 +44,18 @@ def load_folder(
     ----------
     path : path
         A folder with one subfolder per class; files are found at any depth below it.
-    size : tuple of int
-        Height and width, in pixels.
+    size : int or tuple of int
+        Height and width, in pixels; one number for a square.
     channels : {1, 3}
         Grey or colour.
     licence : str
         What the images' licence allows; it goes into the results.
     masks : {'report', 'skip', 'keep'}
         What to do with masks that lie among the images, which would count as images: stop and name them, leave
-        them out, or load them all the same. A mask is a file named as another image of its folder with an end
-        such as ``_mask`` or ``-gt``, or a PNG of at most 8 grey levels beside an image of the same name.
+        them out, or load them all the same. A mask is a file below a folder called ``masks``, ``gt``,
+        ``segmentation``, ``annotations`` or the like; a file named as another image of its folder with such a word
+        before or behind it (``mask_cat``, ``cat-gt``); or a PNG of at most 8 grey levels beside an image of the
+        same name.
 
     Returns
     -------
@@ -59,10 +65,11 @@ def load_folder(
     Raises
     ------
     FileNotFoundError
-        If the folder does not exist or holds no images in subfolders.
+        If no folder is given, or it does not exist or holds no images in subfolders.
     ValueError
-        If `channels` is neither 1 nor 3, masks are found and reported, the same image lies in two classes, or
-        files are damaged: they are named, all of them.
+        If `size` is no whole number or two, `channels` is neither 1 nor 3, images lie beside the subfolders, masks
+        are found and reported, the same image lies in two classes, or files are damaged: they are named, all of
+        them.
 
     Examples
     --------
@@ -71,7 +78,9 @@ def load_folder(
     ...
     FileNotFoundError: There is no folder no/such/folder: give a folder with one subfolder of images per class.
     """
-    home = Path(path).expanduser()
+    if path is None:
+        raise FileNotFoundError("load('folder') needs path=...: a folder with one subfolder of images per class.")
+    home, size = Path(path).expanduser(), _height_and_width(size)
     if channels not in (1, 3):
         raise ValueError(f"channels={channels}, but images are grey (1) or colour (3).")
     check_choice(masks, ("report", "skip", "keep"), "way with masks")
@@ -88,6 +97,7 @@ def load_folder(
     files = {name: found for name, found in files.items() if found}
     if not files:
         raise FileNotFoundError(f"The folder {home} has no images in subfolders: put each class into a subfolder.")
+    _check_strays(home)
     paths = [file for found in files.values() for file in found]
     labels = np.repeat(np.arange(len(files)), [len(found) for found in files.values()])
     return ImageSet(
@@ -103,6 +113,20 @@ def load_folder(
 
 def users_folder(path: Path | str | None, name: str, embedded: str) -> Path:
     """Return the folder of a set that the user has: `path`, else the folder `name` in ``COURSE_DATA``.
+
+    Parameters
+    ----------
+    path : path or None
+        What the user gave.
+    name : str
+        Of the set, for `helpers.datasets.load`.
+    embedded : str
+        The set that needs no folder, to name where there is none.
+
+    Returns
+    -------
+    Path
+        Absolute.
 
     Raises
     ------
@@ -128,11 +152,11 @@ def users_folder(path: Path | str | None, name: str, embedded: str) -> Path:
 
 def find_images(folder: Path) -> list[Path]:
     """Return the image files at any depth below a folder, without hidden ones, in the order of their names."""
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in _ENDINGS and file.name[0] != ".")
+    return sorted(file for file in folder.rglob("*") if _is_image(file))
 
 
 def read_images(paths: Sequence[Path], size: tuple[int, int], channels: int, home: Path) -> np.ndarray:
-    """Read image files, cropped about their centre to the shape of `size` and resized.
+    """Read image files, cropped about their centre to the shape of `size` and resized, on white.
 
     Parameters
     ----------
@@ -175,16 +199,39 @@ def shown(names: Iterable[str]) -> str:
     return ", ".join(names[:_SHOWN]) + rest
 
 
+def _is_image(file: Path) -> bool:
+    # a link that leads nowhere counts as one, so that it is reported and not passed over
+    return file.suffix.lower() in _ENDINGS and file.name[0] != "." and not file.is_dir()
+
+
+def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
+    sides = (size, size) if np.ndim(size) == 0 else tuple(size)
+    if len(sides) != 2:
+        raise ValueError(f"size={size!r}, but it is one number of pixels, or height and width.")
+    return check_whole(sides[0], "size", 1), check_whole(sides[1], "size", 1)
+
+
+def _check_strays(home: Path) -> None:
+    strays = sorted(file.name for file in home.iterdir() if _is_image(file))
+    if strays:
+        raise ValueError(
+            f"{len(strays)} of the images in {home} must not lie beside the subfolders: {shown(strays)}; "
+            f"put each into the subfolder of its class."
+        )
+
+
 def _read(file: Path, size: tuple[int, int], mode: str) -> np.ndarray:
     with Image.open(file) as image:
         if image.mode.startswith(("I", "F")):  # Pillow would turn all that is brighter than 255 into white
             raise ValueError("more than 8 bits per channel: convert it first")
-        upright = ImageOps.exif_transpose(image).convert(mode)
-        return np.asarray(ImageOps.fit(upright, size[::-1], Image.Resampling.BICUBIC))
+        upright = ImageOps.exif_transpose(image)
+        if upright.has_transparency_data:
+            upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
+        return np.asarray(ImageOps.fit(upright.convert(mode), size[::-1], Image.Resampling.BICUBIC))
 
 
 def _without_masks(files: dict[str, list[Path]], home: Path, masks: str) -> dict[str, list[Path]]:
-    found = {name: _masks(paths) for name, paths in files.items()}
+    found = {name: _masks(paths, home) for name, paths in files.items()}
     names = [str(file.relative_to(home)) for some in found.values() for file in sorted(some)]
     if names and masks == "report":
         total = sum(map(len, files.values()))
@@ -195,19 +242,31 @@ def _without_masks(files: dict[str, list[Path]], home: Path, masks: str) -> dict
     return {name: [file for file in paths if file not in found[name]] for name, paths in files.items()}
 
 
-def _masks(paths: list[Path]) -> set[Path]:
-    """Return the files that are masks of others in their folder."""
+def _masks(paths: list[Path], home: Path) -> set[Path]:
+    """Return the files that are masks of others, by their name or by the name of a folder they lie in."""
     beside = defaultdict(list)
     for file in paths:
         beside[file.parent, file.stem.lower()].append(file)
     found = set()
     for file in paths:
         stem = file.stem.lower()
-        is_named = any(stem.endswith(end) and (file.parent, stem.removesuffix(end)) in beside for end in _MASK_NAMES)
+        is_named = any((file.parent, name) in beside for name in _names_without_mark(stem))
+        is_filed = any(_plain(folder) in _MASK_WORDS for folder in file.relative_to(home).parts[:-1])
         has_twin = file.suffix.lower() == ".png" and len(beside[file.parent, stem]) > 1
-        if is_named or (has_twin and _has_few_levels(file)):
+        if is_named or is_filed or (has_twin and _has_few_levels(file)):
             found.add(file)
     return found
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_").replace(" ", "_")
+
+
+def _names_without_mark(stem: str) -> list[str]:
+    """Return what a name would be the mask of: ``cat`` for ``cat-mask`` and for ``mask_cat``."""
+    before = [stem[len(word) + 1 :] for word in _MASK_WORDS if _plain(stem).startswith(f"{word}_")]
+    behind = [stem[: -len(word) - 1] for word in _MASK_WORDS if _plain(stem).endswith(f"_{word}")]
+    return before + behind
 
 
 def _has_few_levels(file: Path) -> bool:
