@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.metrics.cluster import contingency_matrix
 
-from .validation import check_images
+from .validation import check_images, check_regular, check_whole
 
 __all__ = [
     "MARKERS",
@@ -37,7 +37,18 @@ MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">", "*")
 
 
 def marker(number: int) -> str:
-    """Return the mark of a class: beyond ten classes a colour returns, with another shape."""
+    """Return the mark of a class: beyond ten classes a colour returns, with another shape.
+
+    Parameters
+    ----------
+    number : int
+        Of the class, 0 or more.
+
+    Returns
+    -------
+    str
+        One of `MARKERS`.
+    """
     return MARKERS[(number + number // len(PALETTE)) % len(MARKERS)]
 
 
@@ -49,15 +60,16 @@ def images(images, columns: int = 12, ax=None):
     images : array_like of float, shape (n, h, w, c)
         Values in [0, 1]; values outside, as a network may return, are clipped.
     columns : int
+        Images in a row, 1 or more.
     ax : matplotlib Axes, optional
 
     Returns
     -------
     Axes
     """
-    array = check_images(np.clip(images, 0, 1))
+    array = check_images(np.clip(check_regular(images, "images"), 0, 1))
     n, height, width, _ = array.shape
-    columns = min(columns, n)
+    columns = min(check_whole(columns, "columns", 1), n)
     rows = -(-n // columns)
     gap = max(1, height // 14)
     sheet = np.ones((rows * (height + gap), columns * (width + 1), array.shape[-1]), np.float32)
@@ -88,9 +100,9 @@ def image_rows(rows: Mapping[str, np.ndarray], ax=None):
     if len(lengths) != 1:
         raise ValueError(f"Rows of {sorted(lengths)} images do not stand under each other: give rows of one length.")
     columns = lengths.pop()
-    array = np.concatenate([np.asarray(row) for row in rows.values()])
-    ax = images(array, columns=columns, ax=ax)
-    height, width = array.shape[1:3]
+    array = check_regular(list(rows.values()), "rows")
+    ax = images(array.reshape(-1, *array.shape[2:]), columns=columns, ax=ax)
+    height, width = array.shape[2:4]
     gap = max(1, height // 14)
     for place, name in enumerate(rows):
         ax.text(-width / 8, place * (height + gap) + gap + height / 2, name, ha="right", va="center", fontsize=9)
@@ -106,6 +118,12 @@ def lines(curves: Mapping[str, tuple], x: str, y: str, ax=None, title: str = "")
         The spread is drawn as a band of plus and minus that much.
     x, y : str
         What the axes show, with units.
+    ax : matplotlib Axes, optional
+    title : str
+
+    Returns
+    -------
+    Axes
     """
     ax = ax or plt.subplots(figsize=(6, 3.2))[1]
     for place, (name, (along, values, *spread)) in enumerate(curves.items()):
@@ -121,7 +139,21 @@ def lines(curves: Mapping[str, tuple], x: str, y: str, ax=None, title: str = "")
 
 
 def bars(names: Sequence[str], values, x: str, y: str, ax=None):
-    """Draw one bar for each name, its value written above it."""
+    """Draw one bar for each name, its value written above it.
+
+    Parameters
+    ----------
+    names : sequence of str
+    values : array_like of float, shape (n,)
+        One for each name.
+    x, y : str
+        What the axes show, with units.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
     ax = ax or plt.subplots(figsize=(6, 2.8))[1]
     ax.bar_label(ax.bar(names, values, color=PALETTE[0]), fontsize=8)
     ax.set(xlabel=x, ylabel=y)
@@ -130,7 +162,18 @@ def bars(names: Sequence[str], values, x: str, y: str, ax=None):
 
 
 def counts(labels, groups, ax=None, title: str = ""):
-    """Draw how many images of each class fall into each group, as a table of shaded counts."""
+    """Draw how many images of each class fall into each group, as a table of shaded counts.
+
+    Parameters
+    ----------
+    labels, groups : array_like of int, shape (n,)
+    ax : matplotlib Axes, optional
+    title : str
+
+    Returns
+    -------
+    Axes
+    """
     ax = ax or plt.subplots(figsize=(3.5, 3.3))[1]
     table = contingency_matrix(labels, groups)
     ax.imshow(table, cmap="Greys", aspect="equal")
@@ -151,6 +194,14 @@ def scatter_map(coordinates, labels, class_names: Sequence[str], ax=None, title:
     coordinates : array_like of float, shape (n, 2)
     labels : array_like of int, shape (n,)
     class_names : sequence of str
+    ax : matplotlib Axes, optional
+    title : str
+    legend : bool
+        Whether to name the classes beside the map.
+
+    Returns
+    -------
+    Axes
     """
     ax = ax or plt.subplots(figsize=(4.5, 4.2))[1]
     coordinates, labels = np.asarray(coordinates), np.asarray(labels)
@@ -172,6 +223,8 @@ def maps(maps: Mapping, labels, class_names: Sequence[str], axes=None):
     maps : mapping of str to `helpers.embedding.Map`
     labels : array_like of int, shape (n,)
     class_names : sequence of str
+    axes : array of matplotlib Axes, optional
+        One for each map.
 
     Returns
     -------
@@ -195,9 +248,22 @@ def null_distribution(test, ax=None, name: str = "goodness"):
     Parameters
     ----------
     test : helpers.separability.PermutationTest
+        Values that are infinite (goodness is, where all images of a class are the same) have no place on the axis:
+        the legend counts them.
+    ax : matplotlib Axes, optional
+    name : str
+        What the statistic is called.
+
+    Returns
+    -------
+    Axes
     """
     ax = ax or plt.subplots(figsize=(5, 2.6))[1]
-    ax.hist(test.null_distribution, bins=40, color=PALETTE[3], label=f"{len(test.null_distribution)} shuffles")
+    drawn, left_out = _finite(test.null_distribution)
+    label = f"{len(test.null_distribution)} shuffles" + (
+        f", {left_out} of them infinite: not drawn" if left_out else ""
+    )
+    ax.hist(drawn, bins=40, color=PALETTE[3], label=label)
     ax.axvline(test.statistic, color=PALETTE[5], label="these labels")
     ax.set(xlabel=name, ylabel="shuffles", title=f"{name} {test.statistic:.3f}, p = {test.p_value:.3f}")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -210,7 +276,9 @@ def violins(tests: Mapping, ax=None, title: str = "", name: str = "goodness"):
     Parameters
     ----------
     tests : mapping of str to helpers.separability.PermutationTest
-        In the order in which they are drawn, for example the stages of a network by depth.
+        In the order in which they are drawn, for example the stages of a network by depth. Infinite values are
+        not drawn, but counted under the name.
+    ax : matplotlib Axes, optional
     title, name : str
         What stands above the axes, and what the statistic is called.
 
@@ -220,14 +288,25 @@ def violins(tests: Mapping, ax=None, title: str = "", name: str = "goodness"):
     """
     ax = ax or plt.subplots(figsize=(1 + 0.8 * len(tests), 2.6))[1]
     places = np.arange(len(tests))
-    drawn = ax.violinplot([test.null_distribution for test in tests.values()], places, widths=0.8, showextrema=False)
-    for body in drawn["bodies"]:
-        body.set(facecolor=PALETTE[3], alpha=0.7)
+    labels = []
+    for place, (test_name, test) in zip(places, tests.items(), strict=True):
+        drawn, left_out = _finite(test.null_distribution)
+        labels.append(f"{test_name}\n({left_out} infinite)" if left_out else test_name)
+        bodies = ax.violinplot(drawn, [place], widths=0.8, showextrema=False)["bodies"] if len(drawn) else []
+        for body in bodies:
+            body.set(facecolor=PALETTE[3], alpha=0.7)
     observed = [test.statistic for test in tests.values()]
     ax.plot(places, observed, color=PALETTE[5], marker=MARKERS[0], markersize=5, linewidth=1)
-    ax.set(title=title, ylabel=name, xticks=places, xticklabels=list(tests))
+    ax.set(title=title, ylabel=name, xticks=places, xticklabels=labels)
     ax.grid(axis="x", visible=False)
     return ax
+
+
+def _finite(values) -> tuple[np.ndarray, int]:
+    """Return the values that can be drawn, and how many cannot."""
+    values = np.asarray(values, float)
+    finite = values[np.isfinite(values)]
+    return finite, len(values) - len(finite)
 
 
 def scores(records: Sequence, measures: Mapping[str, str], ax=None):
@@ -238,6 +317,11 @@ def scores(records: Sequence, measures: Mapping[str, str], ax=None):
     records : sequence of helpers.results.Record
     measures : mapping of str to str
         The measures to draw, and what the legend calls them.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
     """
     ax = ax or plt.subplots(figsize=(7, 0.36 * len(records) + 1))[1]
     places = np.arange(len(records))

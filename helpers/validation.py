@@ -7,7 +7,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-__all__ = ["check_choice", "check_features", "check_images", "check_labels", "check_neighbours", "check_whole"]
+__all__ = [
+    "check_choice",
+    "check_features",
+    "check_images",
+    "check_labels",
+    "check_neighbours",
+    "check_regular",
+    "check_whole",
+]
 
 
 def check_choice(value: str, choices: Iterable[str], what: str) -> str:
@@ -33,6 +41,20 @@ def check_choice(value: str, choices: Iterable[str], what: str) -> str:
     raise ValueError(f"Unknown {what} {value!r}: {hint}{', '.join(choices)})")
 
 
+def check_regular(values, name: str) -> np.ndarray:
+    """Return an array, which a list of entries of several shapes cannot become.
+
+    Raises
+    ------
+    ValueError
+        If the entries differ in shape.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"`{name}` holds entries of several shapes: bring all of them to one shape first.") from error
+
+
 def check_features(features, name: str = "features") -> np.ndarray:
     """Return a feature matrix as float32 of shape (n, d).
 
@@ -41,7 +63,7 @@ def check_features(features, name: str = "features") -> np.ndarray:
     ValueError
         If `features` is not two-dimensional, is empty, or holds NaN or infinity.
     """
-    matrix = _array(features, name)
+    matrix = check_regular(features, name)
     if matrix.ndim != 2:
         raise ValueError(
             f"`{name}` has shape {matrix.shape}, but a feature matrix has two axes (n, d): "
@@ -79,7 +101,7 @@ def check_labels(labels, n: int | None = None, name: str = "labels", at_least: i
     ValueError
         If the shape, the dtype, the length or the number of classes is wrong.
     """
-    vector = _array(labels, name)
+    vector = check_regular(labels, name)
     if vector.ndim != 1:
         raise ValueError(f"`{name}` has shape {vector.shape}, but labels have one axis (n,).")
     if not (np.issubdtype(vector.dtype, np.integer) or vector.dtype == bool):
@@ -103,7 +125,7 @@ def check_images(images, name: str = "images") -> np.ndarray:
     ValueError
         If the rank, the number of channels, the dtype or the range is wrong, or a value is not finite.
     """
-    array = _array(images, name)
+    array = check_regular(images, name)
     if array.ndim != 4:
         raise ValueError(
             f"`{name}` has shape {array.shape}, but images have four axes (n, height, width, channels)"
@@ -161,11 +183,3 @@ def check_whole(value: int, what: str, least: int, most: int | None = None) -> i
 
 def _is_whole(value) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _array(values, name: str) -> np.ndarray:
-    """Return an array, which a list of entries of several shapes cannot become."""
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"`{name}` holds entries of several shapes: bring all of them to one shape first.") from error

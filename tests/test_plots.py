@@ -107,6 +107,49 @@ def test_violins_stand_under_the_statistics_of_their_tests():
         assert (y.min(), y.max()) == pytest.approx((null.min(), null.max()), abs=0.01)
 
 
+def with_infinities(infinite, finite=50):
+    null = np.r_[np.linspace(0.9, 1.1, finite), [np.inf] * infinite]
+    return separability.PermutationTest(1.3, 0.02, np.random.default_rng(0).permutation(null), "exact")
+
+
+@pytest.mark.parametrize(("infinite", "label"), [(0, "50 shuffles"), (3, "53 shuffles, 3 of them infinite: not drawn")])
+def test_infinite_values_are_left_out_of_the_null_distribution_and_counted(infinite, label):
+    ax = plots.null_distribution(with_infinities(infinite))
+    assert sum(bar.get_height() for bar in ax.patches) == 50
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [label, "these labels"]
+
+
+def test_infinite_values_are_left_out_of_violins_and_counted():
+    tests = {"all": with_infinities(0), "some": with_infinities(3), "none": with_infinities(5, finite=0)}
+    ax = plots.violins(tests)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["all", "some\n(3 infinite)", "none\n(5 infinite)"]
+    everything, some = ax.collections
+    x, y = some.get_paths()[0].vertices.T
+    assert (x.min() + x.max()) / 2 == pytest.approx(1)
+    np.testing.assert_allclose(y, everything.get_paths()[0].vertices[:, 1])
+
+
+def test_a_statistic_that_is_infinite_is_written_and_not_drawn():
+    test = separability.PermutationTest(np.inf, 0.02, np.linspace(0.9, 1.1, 50), "exact")
+    ax = plots.null_distribution(test)
+    ax.figure.canvas.draw()
+    assert "goodness inf" in ax.get_title(loc="left")
+    plots.violins({"a": test}).figure.canvas.draw()
+
+
+@pytest.mark.parametrize("columns", [0, 2.5, True])
+def test_columns_of_no_whole_number_are_refused(columns):
+    with pytest.raises(ValueError, match=r"columns=.*, but it is a whole number of 1 or more"):
+        plots.images(np.zeros((2, 4, 4, 1)), columns=columns)
+
+
+def test_images_of_several_shapes_are_refused_in_one_sentence():
+    with pytest.raises(ValueError, match="entries of several shapes"):
+        plots.images([np.zeros((4, 4, 1)), np.zeros((5, 4, 1))])
+    with pytest.raises(ValueError, match="`rows` holds entries of several shapes"):
+        plots.image_rows({"one": np.zeros((3, 4, 4, 1)), "two": np.zeros((3, 4, 5, 1))})
+
+
 def test_more_classes_than_colours_still_look_different():
     ax = plots.scatter_map(np.zeros((28, 2)), np.arange(28), [str(number) for number in range(28)])
     looks = {(tuple(marks.get_facecolor()[0]), marks.get_paths()[0].vertices.tobytes()) for marks in ax.collections}
