@@ -260,9 +260,7 @@ def null_distribution(test, ax=None, name: str = "goodness"):
     """
     ax = ax or plt.subplots(figsize=(5, 2.6))[1]
     drawn, left_out = _finite(test.null_distribution)
-    label = f"{len(test.null_distribution)} shuffles" + (
-        f", {left_out} of them infinite: not drawn" if left_out else ""
-    )
+    label = f"{len(test.null_distribution)} shuffles" + (f"\n({left_out} infinite)" if left_out else "")
     ax.hist(drawn, bins=40, color=PALETTE[3], label=label)
     ax.axvline(test.statistic, color=PALETTE[5], label="these labels")
     ax.set(xlabel=name, ylabel="shuffles", title=f"{name} {test.statistic:.3f}, p = {test.p_value:.3f}")

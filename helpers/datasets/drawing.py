@@ -1,4 +1,4 @@
-"""What the generated sets share: seeds for each class, coordinates of pixels, soft edges."""
+"""What the generated sets share: seeds for each image, coordinates of pixels, soft edges."""
 
 from __future__ import annotations
 
@@ -14,24 +14,69 @@ def generators(seed: int, label: int, rows: slice) -> list[np.random.Generator]:
 
     So no image depends on how many others are drawn, or in which batches: fewer images of a class are the
     first of the many.
+
+    Parameters
+    ----------
+    seed, label : int
+        0 or more.
+    rows : slice
+        The numbers of the images within their class, from `start` to `stop`.
+
+    Returns
+    -------
+    list of numpy.random.Generator
     """
     return [np.random.default_rng((seed, label, number)) for number in range(rows.start, rows.stop)]
 
 
 def batches(n: int, size: int, pixels: int = 2**20) -> list[slice]:
-    """Cut `n` images of `size` x `size` into parts of about `pixels` pixels: work that stays near the cache."""
+    """Cut `n` images of `size` x `size` into parts of about `pixels` pixels: work that stays near the cache.
+
+    Parameters
+    ----------
+    n, size, pixels : int
+        1 or more.
+
+    Returns
+    -------
+    list of slice
+        One after the other from 0 to n, each of one image or more.
+    """
     step = max(1, pixels // size**2)
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 
 def pixel_centres(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return x and y of the pixels' centres, of shapes (1, size) and (size, 1), on a canvas of side 1 about 0."""
+    """Return where the centres of the pixels lie, on a canvas of side 1 about 0.
+
+    Parameters
+    ----------
+    size : int
+        Height and width of the canvas, in pixels.
+
+    Returns
+    -------
+    x, y : ndarray of float32, shapes (1, size) and (size, 1)
+        In (-0.5, 0.5); y grows downwards.
+    """
     along = ((np.arange(size) + 0.5) / size - 0.5).astype(np.float32)
     return along[None, :], along[:, None]
 
 
 def turned(x: np.ndarray, y: np.ndarray, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coordinates in axes turned by `angle`, one angle (n,) for each image: shapes (n, h, w)."""
+    """Return coordinates in axes that are turned, by an angle of its own for each image.
+
+    Parameters
+    ----------
+    x, y : ndarray of float32
+        Of shapes that broadcast to (n, h, w).
+    angle : ndarray of float, shape (n,)
+        In radians, from x towards y.
+
+    Returns
+    -------
+    x, y : ndarray of float32, shape (n, h, w)
+    """
     cosine = np.cos(angle).astype(np.float32)[:, None, None]
     sine = np.sin(angle).astype(np.float32)[:, None, None]
     return cosine * x + sine * y, cosine * y - sine * x
@@ -41,6 +86,18 @@ def coverage(distance: np.ndarray, size: int) -> np.ndarray:
     """Return how much of a pixel a figure covers, from the signed distance (below 0 inside) to its outline.
 
     Exact for a straight edge along a side of the pixel, and close to it for others: edges without steps.
+
+    Parameters
+    ----------
+    distance : ndarray of float
+        At the centre of each pixel, in sides of the canvas.
+    size : int
+        Height and width of the canvas, in pixels.
+
+    Returns
+    -------
+    ndarray of float, of the shape of `distance`
+        In [0, 1].
     """
     return np.clip(0.5 - size * distance, 0, 1)
 
