@@ -248,7 +248,7 @@ def null_distribution(test, ax=None, name: str = "goodness"):
     Parameters
     ----------
     test : helpers.separability.PermutationTest
-        Values that are infinite (goodness is, where all images of a class are the same) have no place on the axis:
+        Values that are infinite (goodness is, where no two images of a class differ) have no place on the axis:
         the legend counts them.
     ax : matplotlib Axes, optional
     name : str
