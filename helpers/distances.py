@@ -9,6 +9,7 @@ components and classical scaling all follow from it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,9 @@ import scipy.linalg
 from scipy.linalg.blas import ssyrk
 from scipy.sparse.linalg import eigsh
 from scipy.spatial.distance import pdist, squareform
+from threadpoolctl import threadpool_limits
 
-from .validation import check_choice
+from .validation import check_choice, check_whole
 
 __all__ = [
     "METRICS",
@@ -26,6 +28,7 @@ __all__ = [
     "distances_from_gram",
     "gram_from_distances",
     "gram_matrix",
+    "limited_threads",
     "multiply",
     "pairwise_distances",
     "principal_components",
@@ -38,6 +41,9 @@ _BLOCK = 2**25  # numbers in a block of columns: 128 MiB in float32, wide enough
 _TILE = 512  # rows and columns of the n x n matrices that are worked on at once, few enough for the cache
 _DIRECT = 10**9  # up to so many differences SciPy's loop over pairs takes about a second, and rounds least
 _NEAR = 1e-3  # pairs whose squared distance is a smaller share of their squared norms are measured again
+_CLUSTER = 32  # a row with so many pairs to measure again has a cluster about it, which gets a Gram matrix of its own
+_PROBE = 15  # rows whose median is the middle of a block
+_LARGE = 2000  # from so many rows on the work is shared between processors
 _WHITENED_COMPONENTS = 50
 
 
@@ -85,8 +91,8 @@ def gram_matrix(features, *, centre: bool = True, standardise: bool = False, eng
     Raises
     ------
     ValueError
-        If `features` is no matrix of real numbers or holds NaN or infinity, or if `standardise` is asked for and
-        every column is constant.
+        If `features` is no matrix of real numbers, holds NaN or infinity, or is too large for squares in float32; or
+        if `standardise` is asked for and every column is constant.
 
     Notes
     -----
@@ -101,8 +107,10 @@ def gram_matrix(features, *, centre: bool = True, standardise: bool = False, eng
     """
     check_choice(engine, ENGINES, "engine")
     features = _check_matrix(features)
-    blocks = _column_blocks(features, centre=centre, standardise=standardise)
-    return _add_by_blas(blocks, len(features)) if engine == "blas" else _add_by_keras(blocks)
+    blocks = _column_blocks(features, centre="mean" if centre or standardise else None, standardise=standardise)
+    with limited_threads(len(features)):
+        gram = _add_by_blas(blocks, len(features)) if engine == "blas" else _add_by_keras(blocks)
+    return _check_norms(gram)
 
 
 def multiply(one: np.ndarray, other: np.ndarray, engine: str = "blas") -> np.ndarray:
@@ -134,7 +142,7 @@ def distances_from_gram(gram, *, overwrite: bool = False) -> np.ndarray:
     ----------
     gram : array_like of float, shape (n, n)
     overwrite : bool
-        Put the result in the place of a float32 `gram`, which saves a matrix.
+        Put the result in the place of a float32 `gram`, which saves a matrix; it must not be read-only.
 
     Returns
     -------
@@ -151,8 +159,9 @@ def distances_from_gram(gram, *, overwrite: bool = False) -> np.ndarray:
            [5., 0.]], dtype=float32)
     """
     squared = np.array(_check_square(gram, "gram"), np.float32, copy=None if overwrite else True)
-    for _ in _square_distances(squared):
-        pass
+    if not squared.flags.writeable:
+        raise ValueError("`gram` is read-only: leave `overwrite` out, and the distances get a place of their own.")
+    _square_distances(squared)
     return np.sqrt(squared, out=squared)
 
 
@@ -221,9 +230,10 @@ def pairwise_distances(features, metric: str = "euclidean", *, components: int |
 
     Notes
     -----
-    Small tasks go pair by pair through SciPy in float64. Large ones go through the Gram matrix, in the memory of
-    one n x n matrix and a block of columns; pairs too close for its digits are measured again directly, so that
-    relative errors stay near 1e-4 and duplicates are at distance 0.
+    Small tasks go pair by pair through SciPy in float64. Large ones go through the Gram matrix of the rows about
+    their middle, a median that rows far out do not move, in the memory of one n x n matrix and a block of columns.
+    Pairs too close for its digits are measured again: those of a tight cluster through a Gram matrix about its own
+    middle, the others directly. So relative errors stay near 1e-4, and duplicates are at distance 0.
 
     Examples
     --------
@@ -239,8 +249,12 @@ def pairwise_distances(features, metric: str = "euclidean", *, components: int |
         return pairwise_distances(_whitened(features, components))
     options = {"standardise": metric == "standardised", "norms": _norms(features) if metric == "cosine" else None}
     n, d = features.shape
-    direct = n * n * d <= _DIRECT
-    distances = (_pair_by_pair if direct else _through_gram)(features, options)
+    with limited_threads(n):
+        if n * n * d <= _DIRECT:
+            distances = _pair_by_pair(features, options)
+        else:
+            distances = _squares_through_gram(features, options)
+            np.sqrt(distances, out=distances)
     if metric == "cosine":  # half the squared distance of the rows on the unit sphere
         np.square(distances, out=distances)
         distances /= 2
@@ -289,24 +303,29 @@ def principal_components(gram, components: int | None = None) -> PrincipalCompon
     """
     gram = _check_square(gram, "gram")
     n = len(gram)
-    components = n if components is None else components
-    if not 1 <= components <= n:
-        raise ValueError(f"{components} components asked for with {n} rows: ask for 1 to {n}.")
+    components = n if components is None else check_whole(components, "components", 1, n)
     few = n > 2000 and components < n / 10
     centred = _centre_twice(np.array(gram, np.float32 if few else np.float64))
     total = float(np.trace(centred))
-    if not total > 1e-12 * max(1.0, float(np.abs(np.diagonal(gram)).max())):
+    if not total > 1e-12 * float(np.abs(np.diagonal(gram)).max()):
         raise ValueError("All rows are equal: they vary in no direction.")
-    if few:
-        values, vectors = eigsh(centred, k=components, v0=np.random.default_rng(0).normal(size=n).astype(np.float32))
-        values, vectors = values[::-1], vectors[:, ::-1]
-    else:
-        values, vectors = scipy.linalg.eigh(centred, overwrite_a=True, check_finite=False)
-        values, vectors = values[: -components - 1 : -1], vectors[:, : -components - 1 : -1]
+    with limited_threads(n):
+        if few:
+            start = np.random.default_rng(0).normal(size=n).astype(np.float32)
+            values, vectors = eigsh(centred, k=components, v0=start)
+            values, vectors = values[::-1], vectors[:, ::-1]
+        else:
+            values, vectors = scipy.linalg.eigh(centred, overwrite_a=True, check_finite=False)
+            values, vectors = values[: -components - 1 : -1], vectors[:, : -components - 1 : -1]
     values = np.maximum(values, 0).astype(np.float64)  # rounding leaves small negative ones
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
     scores = vectors * (np.sqrt(values) * np.where(largest < 0, -1, 1))
     return PrincipalComponents(np.ascontiguousarray(scores, np.float32), values / total)
+
+
+def limited_threads(n: int):
+    """One thread for fewer than 2,000 rows, which gain little from more and then give the same sums on any machine."""
+    return threadpool_limits(limits=1) if n < _LARGE else nullcontext()
 
 
 def check_distances(distances, name: str = "distances") -> np.ndarray:
@@ -380,46 +399,56 @@ def _tiles(n: int) -> Iterator[tuple[slice, slice]]:
             yield slice(top, top + _TILE), slice(left, left + _TILE)
 
 
-def _column_blocks(features, *, centre=True, standardise=False, norms=None) -> Iterator[np.ndarray]:
-    """Yield the features in float32, a block of columns at a time, divided by the rows' `norms` and centred."""
-    n, d = features.shape
-    width, varying = max(1, _BLOCK // n), False
+def _column_blocks(
+    features, *, centre: str | None = "middle", standardise=False, norms=None, rows=None, number=np.float32
+) -> Iterator[np.ndarray]:
+    """Yield some rows of the features, a block of columns at a time, divided by `norms`, standardised, and centred.
+
+    All but the centring of features of 16 or 32 bits is done in float64, before the block is cast to `number`: what is
+    subtracted first costs no digits. The middle of the rows is the median of a few, whom outliers seldom are among;
+    their mean is taken off after that.
+    """
+    (n, d), chosen = features.shape, slice(None) if rows is None else rows
+    read = slice(None) if standardise else chosen  # deviations are those of all rows
+    exact = standardise or norms is not None or number == np.float64 or not np.can_cast(features.dtype, np.float32)
+    width = max(1, _BLOCK // (n if read is not rows else len(rows)) // (2 if exact else 1))
+    varying = False
     for start in range(0, d, width):
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is reported
-            block = np.array(features[:, start : start + width], np.float32, order="C")
-        means = block.mean(axis=0, dtype=np.float64)
-        if not np.isfinite(means).all():  # a float64 sum of float32 numbers cannot overflow by itself
-            row, column = np.argwhere(~np.isfinite(block))[0]
+        block = np.array(features[read, start : start + width], np.float64 if exact else np.float32, order="C")
+        if not np.maximum(block.max(), -block.min()) <= np.finfo(np.float32).max:
+            row, column = np.argwhere(~(np.abs(block) <= np.finfo(np.float32).max))[0]
             raise ValueError(
                 f"`features` holds NaN or infinity (first in row {row}, column {start + column}): "
                 f"look for a diverged training or a division by zero."
             )
         if norms is not None:
-            block /= norms[:, None]
-            means = block.mean(axis=0, dtype=np.float64)
+            block /= norms[chosen, None]
         if standardise:
             block = block[:, block.min(axis=0) < block.max(axis=0)]
             varying |= block.shape[1] > 0
-            means = block.mean(axis=0, dtype=np.float64)
-        if centre or standardise:
-            block -= means.astype(np.float32)
-        if standardise:
-            block /= np.sqrt(np.einsum("ij,ij->j", block, block, dtype=np.float64) / n).astype(np.float32)
-        if block.shape[1]:
-            yield block
+            block /= block.std(axis=0)
+            block = block[chosen]
+        if not block.shape[1]:
+            continue
+        if centre:
+            block -= np.median(block[np.linspace(0, len(block) - 1, min(len(block), _PROBE)).astype(int)], axis=0)
+        block = block.astype(number, copy=False)
+        if centre == "mean":
+            block -= block.mean(axis=0, dtype=np.float64).astype(number)
+        yield block
     if standardise and not varying:
         raise ValueError("Every column of `features` is constant: there is nothing to standardise.")
 
 
 def _norms(features) -> np.ndarray:
-    """The length of each row, in float32."""
+    """The length of each row."""
     squares = np.zeros(len(features))
-    for block in _column_blocks(features, centre=False):
-        squares += np.einsum("ij,ij->i", block, block, dtype=np.float64)
+    for block in _column_blocks(features, centre=None, number=np.float64):
+        squares += np.einsum("ij,ij->i", block, block)
     if not squares.all():
         row = int(np.flatnonzero(squares == 0)[0])
         raise ValueError(f"Row {row} of `features` is all zero: it has no direction, and so no cosine.")
-    return np.sqrt(squares).astype(np.float32)
+    return np.sqrt(squares)
 
 
 def _add_by_blas(blocks: Iterator[np.ndarray], n: int) -> np.ndarray:
@@ -427,13 +456,23 @@ def _add_by_blas(blocks: Iterator[np.ndarray], n: int) -> np.ndarray:
     for block in blocks:
         # the transpose of a C-ordered block is Fortran-ordered, as BLAS wants it: nothing is copied
         gram = ssyrk(1.0, block.T, beta=1.0, c=gram, trans=1, overwrite_c=1)
-    gram = gram.T  # its lower triangle is filled
-    for one, other in _tiles(n):
+    return _mirror(gram.T)
+
+
+def _mirror(matrix: np.ndarray) -> np.ndarray:
+    """Copy the lower triangle of a matrix to its upper one, in place."""
+    for one, other in _tiles(len(matrix)):
         if one == other:
-            tile = np.tril(gram[one, one])
-            gram[one, one] = tile + np.tril(tile, -1).T
+            tile = np.tril(matrix[one, one])
+            matrix[one, one] = tile + np.tril(tile, -1).T
         else:
-            gram[one, other] = gram[other, one].T
+            matrix[one, other] = matrix[other, one].T
+    return matrix
+
+
+def _check_norms(gram: np.ndarray) -> np.ndarray:
+    if not np.isfinite(np.diagonal(gram)).all():
+        raise ValueError("`features` are too large: their squares sum to more than 3e38. Divide them by a constant.")
     return gram
 
 
@@ -445,7 +484,7 @@ def _add_by_keras(blocks: Iterator[np.ndarray]) -> np.ndarray:
         high, low = _halves(block)
         across = ops.matmul(high, ops.transpose(low))
         gram = gram + ops.matmul(high, ops.transpose(high)) + across + ops.transpose(across)
-    return np.array(ops.convert_to_numpy(gram), np.float32)
+    return _mirror(np.array(ops.convert_to_numpy(gram), np.float32))  # products of devices need not be symmetric
 
 
 def _halves(matrix: np.ndarray) -> tuple:
@@ -457,55 +496,77 @@ def _halves(matrix: np.ndarray) -> tuple:
     return ops.convert_to_tensor(leading), ops.convert_to_tensor(matrix - leading)
 
 
-def _square_distances(gram: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Turn a Gram matrix into squared distances in place; yield the pairs i < j that are too close for its digits."""
-    norms = np.diagonal(gram).copy()
+def _square_distances(gram: np.ndarray, near: float = 0.0) -> np.ndarray:
+    """Turn a Gram matrix into squared distances in place, and count in each row those that are put to -1.
+
+    These are smaller than the share `near` of the two rows' squared norms: too close for the matrix' digits.
+    """
+    norms, counts = np.diagonal(gram).copy(), np.zeros(len(gram), int)
     for start in range(0, len(gram), _TILE):
         rows = gram[start : start + _TILE]
         squares = norms[start : start + _TILE, None] + norms
         rows *= np.float32(-2)
         rows += squares
         np.maximum(rows, 0, out=rows)
-        squares *= np.float32(_NEAR)
-        i, j = np.nonzero(rows < squares)
-        ahead = j > i + start
-        yield i[ahead] + start, j[ahead]
+        np.fill_diagonal(rows[:, start:], np.inf)
+        if near:
+            squares *= np.float32(near)
+            close = rows < squares
+            counts[start : start + _TILE] = close.sum(axis=1)
+            np.copyto(rows, -1, where=close)
     np.fill_diagonal(gram, 0)
+    return counts
 
 
 def _pair_by_pair(features, options) -> np.ndarray:
-    rows = np.concatenate(list(_column_blocks(features, **options)), axis=1)
+    rows = np.concatenate(list(_column_blocks(features, centre=None, number=np.float64, **options)), axis=1)
     return squareform(pdist(rows)).astype(np.float32)
 
 
-def _through_gram(features, options) -> np.ndarray:
-    squared = _add_by_blas(_column_blocks(features, **options), len(features))
-    pairs = list(_square_distances(squared))
-    first, second = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    if len(first):
-        exact = _squares_of_pairs(features, options, first, second)
-        squared[first, second] = exact
-        squared[second, first] = exact
-    return np.sqrt(squared, out=squared)
+def _squares_through_gram(features, options, rows: np.ndarray | None = None) -> np.ndarray:
+    """Squared distances of some rows, or of all; pairs too close for their Gram matrix are measured again.
+
+    A row with many such pairs has a tight cluster about it, which lies far from the middle of all. About its own
+    middle the cluster is less tight, so the depth of this recursion grows with the logarithm of the range of scales.
+    """
+    n = len(features) if rows is None else len(rows)
+    squared = _check_norms(_add_by_blas(_column_blocks(features, rows=rows, **options), n))
+    counts = _square_distances(squared, _NEAR)
+    while _CLUSTER <= counts.max() < n - 1:
+        row = counts.argmax()
+        cluster = np.union1d(row, np.flatnonzero(squared[row] < 0))
+        counts[cluster] -= np.sum(squared[np.ix_(cluster, cluster)] < 0, axis=1)
+        squared[np.ix_(cluster, cluster)] = _squares_through_gram(
+            features, options, cluster if rows is None else rows[cluster]
+        )
+    if counts.any():
+        _measure_again(squared, features, options, rows)
+    return squared
 
 
-def _squares_of_pairs(features, options, first, second) -> np.ndarray:
-    """Squared distances of some pairs of rows, from their differences."""
+def _measure_again(squared: np.ndarray, features, options, rows: np.ndarray) -> None:
+    """Put in the place of each -1 the square of the distance, from the rows' differences."""
+    close = [np.nonzero(squared[start : start + _TILE] < 0) for start in range(0, len(squared), _TILE)]
+    first = np.concatenate([rows_of + _TILE * number for number, (rows_of, _) in enumerate(close)])
+    second = np.concatenate([columns for _, columns in close])
+    first, second = first[first < second], second[first < second]
     squares = np.zeros(len(first))
-    for block in _column_blocks(features, **options):
+    for block in _column_blocks(features, centre=None, rows=rows, number=np.float64, **options):
         size = max(1, _BLOCK // 4 // block.shape[1])
         for start in range(0, len(first), size):
             part = slice(start, start + size)
             difference = block[first[part]] - block[second[part]]
             squares[part] += np.einsum("ij,ij->i", difference, difference)
-    return squares
+    squared[first, second] = squares
+    squared[second, first] = squares
 
 
 def _whitened(features, components: int | None) -> np.ndarray:
     n = len(features)
-    found = principal_components(
-        gram_matrix(features), min(n, components or max(2, min(_WHITENED_COMPONENTS, n // 10)))
-    )
+    if components is not None:
+        check_whole(components, "components", 1)
+    wanted = max(2, min(_WHITENED_COMPONENTS, n // 10)) if components is None else components
+    found = principal_components(gram_matrix(features), min(n, wanted))
     rank = int(np.sum(found.explained_variance_ratio > 1e-6 * found.explained_variance_ratio[0]))
     if components is not None and rank < components:
         raise ValueError(f"{components} components asked for, but the features vary in {rank} directions only.")

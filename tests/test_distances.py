@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import pdist, squareform
@@ -39,6 +39,11 @@ def through_gram(monkeypatch):
 def both_ways(request):
     if request.param != "direct":
         request.getfixturevalue("through_gram")
+
+
+def read_only(matrix):
+    matrix.flags.writeable = False
+    return matrix
 
 
 def expected(features, metric):
@@ -119,6 +124,108 @@ def test_near_copies_keep_their_distances_and_copies_have_none(metric, both_ways
 def test_rows_far_from_the_origin_keep_their_distances(both_ways):
     features = rows() + 1000
     np.testing.assert_allclose(pairwise_distances(features), expected(features, "euclidean"), rtol=2e-4)
+
+
+@pytest.mark.parametrize("number", [np.float64, np.int64])
+def test_numbers_beyond_float32_are_told_apart(number, both_ways):
+    features = np.array([[2**24], [2**24 + 1], [2**24 + 3]], number)
+    assert np.array_equal(squareform(pairwise_distances(features)), [1, 3, 2])
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "standardised"])
+@pytest.mark.parametrize("offset", [1e3, 1e6, 1e9])
+def test_float64_features_far_from_the_origin_lose_no_digits(metric, offset, both_ways):
+    features = rows(number=np.float64)
+    features[:, ::2] += offset
+    exact = expected(features, metric)
+    if metric == "cosine":  # the angle, whose cosine is 1 up to the last digit
+        unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+        exact = squareform(pdist(unit)) ** 2 / 2
+    np.testing.assert_allclose(pairwise_distances(features, metric), exact, rtol=2e-4)
+    if metric == "euclidean":
+        centred = features - features.mean(axis=0)
+        np.testing.assert_allclose(gram_matrix(features), centred @ centred.T, atol=2e-6 * np.square(centred).sum())
+
+
+@pytest.fixture
+def measured_pairs(monkeypatch):
+    """How many pairs were measured one by one."""
+    counts, original = [], distances._measure_again
+
+    def measure(squared, *others):
+        counts.append(int(np.sum(squared < 0)) // 2)
+        return original(squared, *others)
+
+    monkeypatch.setattr(distances, "_measure_again", measure)
+    return counts
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "standardised"])
+@pytest.mark.parametrize("factor", [1e2, 1e4, 1e6])
+def test_a_row_far_out_costs_the_others_neither_digits_nor_time(metric, factor, through_gram, measured_pairs):
+    features = rows(200)
+    features[0] *= factor
+    np.testing.assert_allclose(pairwise_distances(features, metric), expected(features, metric), rtol=3e-4)
+    assert sum(measured_pairs) == 0
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "standardised", "cosine"])
+@pytest.mark.parametrize("places", [(0, 1), (0, 1, 3), (0, 1, 1.001, 1.002)])
+def test_tight_clusters_far_apart_keep_their_distances_without_measuring_pairs(
+    metric, places, through_gram, measured_pairs
+):
+    features, random = rows(240, 100, number=np.float64), np.random.default_rng(0)
+    directions = random.normal(size=(2, 100))
+    for number, place in enumerate(places):
+        cluster = slice(number, None, len(places))
+        features[cluster] = 1e-4 * features[cluster] + directions[0] + place * directions[1]
+    found, exact = pairwise_distances(features, metric), expected(features, metric)
+    if metric == "cosine":
+        unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+        exact = squareform(pdist(unit)) ** 2 / 2
+    assert np.array_equal(found, found.T)
+    np.testing.assert_allclose(found, exact, rtol=5e-4)
+    assert sum(measured_pairs) < 240
+
+
+@given(arrays(np.float64, (70, 2), elements=st.sampled_from([0, 1e-6, 1, 1.001, 5, 1e3, 1e3 + 1e-3, 1e6, 1e6 + 1])))
+@settings(max_examples=50, deadline=None)
+def test_rows_on_many_scales_keep_every_distance(features):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distances, "_DIRECT", 0)
+        patch.setattr(distances, "_TILE", 17)
+        patch.setattr(distances, "_CLUSTER", 8)
+        found = pairwise_distances(features)
+    np.testing.assert_allclose(found, expected(features, "euclidean"), rtol=2e-3)
+
+
+def test_matrices_of_few_rows_are_summed_in_one_thread(monkeypatch):
+    asked, original = [], distances.threadpool_limits
+
+    def limits(**options):
+        asked.append(options)
+        return original(**options)
+
+    monkeypatch.setattr(distances, "threadpool_limits", limits)
+    pairwise_distances(rows())
+    gram_matrix(rows())
+    assert asked == [{"limits": 1}] * 2
+    monkeypatch.setattr(distances, "_LARGE", 60)
+    pairwise_distances(rows())
+    assert len(asked) == 2
+
+
+def test_gram_matrices_of_devices_are_exactly_symmetric(through_gram):
+    gram = gram_matrix(np.random.default_rng(0).normal(size=(300, 900)).astype(np.float32), engine="keras")
+    assert np.array_equal(gram, gram.T)
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e-8, 1e8, 1e15])
+def test_principal_components_do_not_depend_on_units(scale):
+    features = rows(number=np.float64)
+    found, scaled = (principal_components(gram_matrix(each), 8) for each in (features, features * scale))
+    np.testing.assert_allclose(scaled.explained_variance_ratio, found.explained_variance_ratio, rtol=1e-5)
+    np.testing.assert_allclose(scaled.scores / scale, found.scores, atol=1e-4 * np.abs(found.scores).max())
 
 
 @given(arrays(np.float32, (9, 4), elements=LARGE_VALUES))
@@ -234,8 +341,16 @@ def test_numbers_too_large_for_float32_are_named():
         (lambda: gram_matrix(np.eye(3), engine="gpu"), "Unknown engine 'gpu'"),
         (lambda: principal_components(np.eye(3)[:2]), r"shape \(2, 3\), but it must be square"),
         (lambda: principal_components(np.full((3, 3), np.nan)), r"NaN or infinity \(first in row 0\)"),
-        (lambda: principal_components(np.eye(3), 4), "ask for 1 to 3"),
+        (lambda: principal_components(np.eye(3), 4), "components=4, but it is a whole number from 1 to 3"),
         (lambda: distances_from_gram(np.ones((2, 3))), "`gram` has shape"),
+        (lambda: distances_from_gram(read_only(gram_matrix(rows(5))), overwrite=True), "`gram` is read-only: leave"),
+        (lambda: pairwise_distances(rows(20), "whitened", components=0), "components=0, but it is a whole number of 1"),
+        (lambda: pairwise_distances(rows(20), "whitened", components=2.5), "components=2.5, but it is a whole number"),
+        (lambda: pairwise_distances(rows(20), "whitened", components=True), "components=True, but it is a whole"),
+        (lambda: principal_components(np.eye(3), 1.5), "components=1.5, but it is a whole number from 1 to 3"),
+        (lambda: pairwise_distances(rows() * 1e30, "whitened"), "`features` are too large"),
+        (lambda: gram_matrix(rows() * 1e30), "`features` are too large"),
+        (lambda: principal_components(np.zeros((3, 3))), "All rows are equal"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(call, sentence):
