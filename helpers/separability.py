@@ -12,7 +12,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import combinations, islice
 
@@ -22,9 +21,9 @@ from scipy import special
 from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 
-from .distances import ENGINES, check_distances, multiply
+from .distances import ENGINES, check_distances, limited_threads, multiply
 from .runtime import cores
-from .validation import check_choice, check_features, check_labels
+from .validation import check_choice, check_features, check_labels, check_whole
 
 __all__ = [
     "MRPPMoments",
@@ -48,6 +47,8 @@ _OFFSETS = 64  # diagonals that are transformed at once
 _GAIN = 1000  # from so many rows on one Fourier transform of each diagonal is cheaper than 999 products
 _LARGE = 2000  # from so many rows on the work is shared between processors
 _MOST = 10**7  # labellings that are enumerated at most
+_SPREAD = 1000  # where the largest distance is so many times a usual remainder, float32 loses the small ones
+_PROBE = 64  # rows that show how large remainders usually are
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,12 +159,11 @@ def clustering_goodness(distances, labels) -> float:
     4.0
     """
     distances, classes = _check(distances, labels)
-    parts = _Parts.of(distances)
-    return float(classes.goodness(parts.mean, _observed(distances, classes, parts)))
+    return _goodness(_Parts.of(distances).mean, _observed(distances, classes), classes)
 
 
 def permutation_test(
-    distances, labels, *, permutations: int = 999, method: str = "auto", random_state=None, engine: str = "blas"
+    distances, labels, *, permutations: int = 999, method: str = "auto", random_state=0, engine: str = "blas"
 ) -> PermutationTest:
     """Test `clustering_goodness` against labels that are shuffled.
 
@@ -187,11 +187,12 @@ def permutation_test(
         ``"auto"``: exact where the number of groupings is at most permutations + 1, else shifts where
         permutations < n and n is 1,000 or more, else independent.
     random_state : int, numpy.random.Generator or None
-        Where random choices start; None is 0, because nothing in this course differs from run to run.
+        Where random choices start. With None they differ from run to run.
     engine : {'blas', 'keras'}
         Who adds for ``"independent"``. ``"blas"`` is the processor: NumPy's products below 2,000 rows, the
         compiled loop from there on; both draw the same labels from one seed. ``"keras"`` is the device of the Keras
-        back-end, a GPU where there is one, and multiplies at any size. The other methods take no notice.
+        back-end, a GPU where there is one, and multiplies at any size that float32 serves (see Rounding). The other
+        methods take no notice.
 
     Returns
     -------
@@ -200,7 +201,8 @@ def permutation_test(
     Raises
     ------
     ValueError
-        As `clustering_goodness`; if `permutations` is below 1, or there are too many groupings to enumerate.
+        As `clustering_goodness`; if `permutations` is no whole number of 1 or more, or there are too many groupings
+        to enumerate.
 
     Notes
     -----
@@ -217,12 +219,14 @@ def permutation_test(
     independent draws. Their level is exact all the same, and in our simulations their p-values scatter as those of
     independent shuffles do, but the formula is no theorem for them.
 
-    *Rounding.* A labelling counts as reaching the statistic if it comes within 1e-5 of the null distribution's
-    standard deviation. Sums run over what is left of the distances after their mean and a value for each row have
-    been taken off, which float32 holds well even where distances concentrate; what was taken off is added in
-    float64.
+    *Rounding.* Sums run over what is left of the distances after their mean and a value for each row have been
+    taken off; what was taken off is added in float64. What is left goes in float32, or in float64 up to 1,000 rows
+    and wherever the largest distance is more than 1,000 times what usually is left, as with rows that lie far out. A
+    labelling counts as reaching the statistic if it comes within the rounding of these sums: 64 units in the last
+    place of the sum of all distances in float64 and, where float32 is used, of the root of the sum of squares of what
+    is left.
 
-    *Memory* beyond `distances`, in float32: half a matrix for shifts, some megabytes for independent shuffles.
+    *Memory* beyond `distances`: half a matrix for shifts, some megabytes for independent shuffles.
 
     *Repeatability.* The compiled loop adds in an order that no number of threads changes.
 
@@ -242,28 +246,32 @@ def permutation_test(
     """
     check_choice(method, METHODS, "method")
     check_choice(engine, ENGINES, "engine")
-    if permutations < 1:
-        raise ValueError(f"permutations={permutations}, but a test needs at least 1 (999 is usual).")
+    check_whole(permutations, "permutations", 1)
     distances, classes = _check(distances, labels)
     parts = _Parts.of(distances)
-    observed = _observed(distances, classes, parts)
+    observed = _observed(distances, classes)
     method = _chosen(method, classes, permutations)
-    random = np.random.default_rng(0 if random_state is None else random_state)
+    random = np.random.default_rng(random_state)
+    number, rounding = _precision(distances, parts, method, engine)
     if method == "exact":
-        null = _exact(distances, classes, parts)
-    elif method == "shifts":
-        null = _shifts(distances, classes, parts, permutations, random)
-    else:
-        null = _independent(distances, classes, parts, permutations, random, engine)
-    # ties count: rounding must not make an equal labelling look like a worse one
-    near = 1e-5 * null.std() + 1e-12 * parts.mean * classes.pairs_within
-    reached, itself = int(np.sum(null <= observed + near)), method != "exact"
-    p_value = (reached + itself) / (len(null) + itself)
-    statistic = float(classes.goodness(parts.mean, observed))
-    return PermutationTest(statistic, p_value, classes.goodness(parts.mean, null), method)
+        null, itself = _exact(distances, classes, parts), 0
+        excess = observed - parts.mean * classes.pairs_within
+    else:  # the labels as they are come first, summed as the others are, so that rounding does not tell them apart
+        sampled = _shifts if method == "shifts" else functools.partial(_independent, engine=engine)
+        excess, *null = sampled(distances, classes, parts, permutations, random, number)
+        null, itself = np.array(null), 1
+    reached = int(np.sum(null <= excess + rounding))  # ties count
+    within = null + parts.mean * classes.pairs_within
+    within[within <= rounding] = 0  # a labelling whose classes are all copies
+    return PermutationTest(
+        _goodness(parts.mean, observed, classes),
+        (reached + itself) / (len(null) + itself),
+        _goodness(parts.mean, within, classes),
+        method,
+    )
 
 
-def mrpp_moments(distances, labels, weights: str = "pairs", *, engine: str = "blas") -> MRPPMoments:
+def mrpp_moments(distances, labels, *, weights: str = "pairs", engine: str = "blas") -> MRPPMoments:
     """Return where the mean distance within classes stands among all labellings, in closed form.
 
     The statistic of the multi-response permutation procedures is delta = sum over classes of C_I xi_I, with xi_I
@@ -326,7 +334,7 @@ def mrpp_moments(distances, labels, weights: str = "pairs", *, engine: str = "bl
     within = _within_each(distances, classes) - parts.mean * classes.pairs
     share = classes.pairs / classes.pairs_within if weights == "pairs" else classes.sizes / len(distances)
     means = np.divide(within, classes.pairs, out=np.zeros(len(share)), where=classes.pairs > 0)
-    with _threads(len(distances)):
+    with limited_threads(len(distances)):
         sums = _tuple_means(distances, parts, engine)
     variance, third = _central_moments(sums, classes.sizes.astype(float), share)
     if variance <= (1e-13 * parts.mean) ** 2:  # all distances are equal, and so are all labellings
@@ -403,15 +411,6 @@ class _Classes:
     def pairs_within(self) -> float:
         return float(self.pairs.sum())
 
-    def goodness(self, mean: float, excess):
-        """Goodness from the sum of the distances within classes, less what it would be if all were the mean."""
-        n = len(self.codes)
-        between = mean - excess / (n * (n - 1) / 2 - self.pairs_within)
-        within = mean + excess / self.pairs_within
-        within = np.where(within > 1e-6 * mean, within, 0)  # rounding of a labelling whose classes are all copies
-        with np.errstate(divide="ignore"):
-            return between / within
-
     def groupings(self) -> int:
         """How many different groupings have these class sizes."""
         count = math.factorial(len(self.codes))
@@ -434,17 +433,21 @@ class _Parts:
         return cls(mean, (sums - (n - 1) * mean) / (n - 2))
 
     def remainder(self, distances: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-        """Return the remainders of a part of the matrix, in its dtype."""
-        base = distances.dtype.type(self.mean)
-        part = distances[rows, columns] - base  # without rounding from half to twice the mean (Sterbenz)
-        part -= (self.rows[rows] + (self.mean - float(base))).astype(part.dtype)[:, None]
-        part -= self.rows[columns].astype(part.dtype)
+        """Return the remainders of a part of the matrix in float64, 0 on its diagonal."""
+        numbers = np.arange(len(distances))
+        part = distances[rows, columns] - (self.rows[rows, None] + (self.rows[columns] + self.mean))
+        part[numbers[rows, None] == numbers[columns]] = 0
         return part
 
 
 def _check(distances, labels) -> tuple[np.ndarray, _Classes]:
     distances = check_distances(distances)
-    _, codes, sizes = np.unique(check_labels(labels, len(distances)), return_inverse=True, return_counts=True)
+    labels, n = check_labels(labels), len(distances)
+    if len(labels) != n:
+        raise ValueError(
+            f"`labels` has {len(labels)} entries for {n} rows of `distances`: one label belongs to each row."
+        )
+    _, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if sizes.max() < 2:
         raise ValueError("Every image is a class of its own: the goodness needs a class of two or more.")
     return distances, _Classes(codes.astype(np.int32), sizes)
@@ -464,9 +467,25 @@ def _chosen(method: str, classes: _Classes, permutations: int) -> str:
     return "shifts" if permutations < n and n >= _GAIN else "independent"
 
 
-def _threads(n: int):
-    """One thread for small matrices, which gain nothing from more and then give the same sums on any machine."""
-    return threadpool_limits(limits=1) if n < _LARGE else nullcontext()
+def _goodness(mean: float, within, classes: _Classes):
+    """Goodness from the mean of all distances and the sum of those within classes."""
+    pairs = math.comb(len(classes.codes), 2)
+    between = (mean * pairs - within) / (pairs - classes.pairs_within)
+    with np.errstate(divide="ignore"):
+        return between / (within / classes.pairs_within)
+
+
+def _precision(distances: np.ndarray, parts: _Parts, method: str, engine: str) -> tuple[type, float]:
+    """Return the dtype that remainders need, and how far rounding may move a sum within classes."""
+    n = len(distances)
+    rounding = 64 * np.finfo(np.float64).eps * parts.mean * math.comb(n, 2)
+    if method == "exact" or (n <= _GAIN and (method == "shifts" or engine == "blas")):
+        return np.float64, rounding
+    sample = np.abs(parts.remainder(distances, slice(0, n, max(1, n // _PROBE)), slice(0, n)))
+    if distances.max() > _SPREAD * np.median(sample):
+        return np.float64, rounding
+    root = math.sqrt(np.mean(np.square(sample)) * math.comb(n, 2))
+    return np.float32, rounding + 64 * float(np.finfo(np.float32).eps) * root
 
 
 def _within_each(distances: np.ndarray, classes: _Classes) -> np.ndarray:
@@ -479,87 +498,104 @@ def _within_each(distances: np.ndarray, classes: _Classes) -> np.ndarray:
     return sums
 
 
-def _observed(distances: np.ndarray, classes: _Classes, parts: _Parts) -> float:
+def _observed(distances: np.ndarray, classes: _Classes) -> float:
+    """Sum of the distances within classes, for the labels as they are."""
     within = float(_within_each(distances, classes).sum())
     if within == 0:
         raise ValueError("No two images of a class differ: the mean distance within classes is 0, the ratio undefined.")
-    return within - parts.mean * classes.pairs_within
+    return within
 
 
 def _exact(distances: np.ndarray, classes: _Classes, parts: _Parts) -> np.ndarray:
-    """Excess within classes of every grouping."""
-    n, sizes = len(distances), sorted((int(size) for size in classes.sizes if size > 1), reverse=True)
-    groupings, excess = _groupings(tuple(range(n)), sizes), []
-    distances = distances.astype(np.float64)
-    with _threads(n):
-        while batch := list(islice(groupings, max(1, _TILE**2 // (n * len(sizes))))):
-            members = np.zeros((len(batch), len(sizes), n))
-            for place, groups in enumerate(batch):
-                for number, group in enumerate(groups):
-                    members[place, number, group] = 1
-            excess.append(np.einsum("pcn,pcn->p", members @ distances, members) / 2)
-    return np.concatenate(excess) - parts.mean * classes.pairs_within
+    """Excess within classes of every grouping.
 
-
-def _groupings(rows: tuple[int, ...], sizes: list[int], after: int = -1) -> Iterator[tuple[tuple[int, ...], ...]]:
-    """Yield each choice of groups of these sizes, falling; groups of one size come in the order of their first rows."""
-    if not sizes:
-        yield ()
-        return
-    for group in combinations([row for row in rows if row > after], sizes[0]):
-        rest = tuple(row for row in rows if row not in group)
-        for others in _groupings(rest, sizes[1:], group[0] if sizes[1:2] == sizes[:1] else -1):
-            yield (group, *others)
-
-
-def _independent(distances, classes, parts, permutations, random, engine) -> np.ndarray:
-    """Excess within classes of labels that are shuffled anew each time."""
-    compiled, excess = engine == "blas" and len(distances) >= _COMPILED, []
-    size = _LABELLINGS if compiled else max(1, _COLUMNS // (len(classes.sizes) - 1))
-    with _threads(len(distances)):
-        for start in range(0, permutations, size):
-            count = min(size, permutations - start)
-            labellings = np.stack([random.permutation(classes.codes) for _ in range(count)])
-            if compiled:
-                excess.append(_excess_by_loop(distances, parts, classes, labellings))
-            else:
-                excess.append(_excess_of_batch(distances, parts, classes, labellings, engine))
+    Chosen are the rows of all classes but the largest, to which the others belong. The remainders' rows sum to 0, so
+    those within the largest class sum to what those between the chosen rows sum to. Classes of one row have no pair
+    within, and need not be told apart.
+    """
+    *sizes, largest = sorted(int(size) for size in classes.sizes if size > 1)
+    alone = int(np.sum(classes.sizes == 1))
+    of_class = np.repeat(np.arange(len(sizes) + 1), [alone, *sizes])
+    first, second = np.triu_indices(len(of_class), 1)
+    weights = 1.0 + ((of_class[first] == of_class[second]) & (of_class[first] > 0))
+    others = np.repeat(np.array([1, *sizes], float), [alone, *sizes]) - largest
+    groupings, excess = _groupings(len(distances), alone, sizes, largest), []
+    while batch := list(islice(groupings, max(1, _TILE**2 // max(1, len(first))))):
+        chosen = np.array(batch)
+        one, other = chosen[:, first], chosen[:, second]
+        remainders = distances[one, other] - (parts.rows[one] + parts.rows[other] + parts.mean)
+        excess.append(remainders @ weights + parts.rows[chosen] @ others)
     return np.concatenate(excess)
 
 
-def _excess_of_batch(distances, parts, classes, labellings: np.ndarray, engine: str) -> np.ndarray:
+def _groupings(n: int, alone: int, sizes: list[int], largest: int) -> Iterator[tuple[int, ...]]:
+    """Yield each choice of rows for the classes of one row and for classes of these sizes, rising."""
+    for first in combinations(range(n), alone):
+        rest = tuple(row for row in range(n) if row not in first) if sizes else ()
+        for others in _groups(rest, sizes, largest):
+            yield (*first, *others)
+
+
+def _groups(rows: tuple[int, ...], sizes: list[int], largest: int, after: int = -1) -> Iterator[tuple[int, ...]]:
+    """Yield each choice of groups of these sizes, rising, one after the other.
+
+    Groups of one size come in the order of their first rows. The rows left make the largest group, which comes first
+    among those of its size.
+    """
+    if not sizes:
+        yield ()
+        return
+    after = rows[0] if after < 0 and sizes[0] == largest else after
+    for group in combinations([row for row in rows if row > after], sizes[0]):
+        rest = tuple(row for row in rows if row not in group) if sizes[1:] else ()
+        for others in _groups(rest, sizes[1:], largest, group[0] if sizes[1:2] == sizes[:1] else -1):
+            yield (*group, *others)
+
+
+def _independent(distances, classes, parts, permutations, random, number, engine) -> np.ndarray:
+    """Excess within classes of the labels as they are, and of labels that are shuffled anew each time."""
+    engine = engine if number == np.float32 else "blas"
+    compiled, excess = engine == "blas" and len(distances) >= _COMPILED, []
+    size = _LABELLINGS if compiled else max(1, _COLUMNS // (len(classes.sizes) - 1))
+    with limited_threads(len(distances)):
+        for start in range(0, permutations + 1, size):
+            places = range(start, min(start + size, permutations + 1))
+            labellings = np.stack([random.permutation(classes.codes) if place else classes.codes for place in places])
+            if compiled:
+                excess.append(_excess_by_loop(distances, parts, classes, labellings, number))
+            else:
+                excess.append(_excess_of_batch(distances, parts, classes, labellings, number, engine))
+    return np.concatenate(excess)
+
+
+def _excess_of_batch(distances, parts, classes, labellings: np.ndarray, number: type, engine: str) -> np.ndarray:
     """Excess within classes of each row of `labellings`, by products with the upper half of the matrix.
 
-    The remainders' rows sum to 0, so the class that is left out follows from the sum of the others.
+    The remainders' rows sum to 0, so the largest class, which is left out, follows from the sum of the others.
     """
-    (count, n), others = labellings.shape, len(classes.sizes) - 1
-    dtype = np.float64 if n <= _GAIN else np.float32
-    members = (labellings.T[:, :, None] == np.arange(others)).astype(dtype)
+    kept = np.delete(np.arange(len(classes.sizes)), classes.sizes.argmax())
+    (count, n), others = labellings.shape, len(kept)
+    members = (labellings.T[:, :, None] == kept).astype(number)
     excess = (classes.sizes[labellings] - 1) @ parts.rows
     for start in range(0, n, _TILE):
         rows = slice(start, min(start + _TILE, n))
-        tile = parts.remainder(distances, rows, slice(start, n)).astype(dtype, copy=False)
-        square = tile[:, : rows.stop - start]
-        np.fill_diagonal(square, 0)
-        square /= 2  # it holds each pair twice
+        tile = parts.remainder(distances, rows, slice(start, n)).astype(number, copy=False)
+        tile[:, : rows.stop - start] /= 2  # it holds each pair twice
         sums = multiply(tile, members[start:].reshape(n - start, -1), engine).reshape(-1, count, others)
         excess += np.einsum("npc,npc->p", sums, members[rows], dtype=np.float64)
         excess += np.einsum("np,np->p", sums.sum(axis=2), members[rows].sum(axis=2), dtype=np.float64)
     return excess
 
 
-def _excess_by_loop(distances, parts, classes, labellings: np.ndarray) -> np.ndarray:
+def _excess_by_loop(distances, parts, classes, labellings: np.ndarray, number: type) -> np.ndarray:
     """Excess within classes of each row of `labellings`, by a loop over the pairs of rows, in all cores."""
     others = classes.sizes - 1.0
     excess = np.array([others[labelling] @ parts.rows for labelling in labellings])
-    of_band = _band_loop()
-    base = distances.dtype.type(parts.mean)  # as in `remainder`
-    ahead = (parts.rows + (parts.mean - float(base))).astype(base.dtype)
-    behind = parts.rows.astype(base.dtype)
+    of_band = _band_loop(number)
     (count, n), dtype = labellings.shape, np.min_scalar_type(len(others) - 1)
     places = np.zeros((n + _BAND, count), dtype)  # with rows to spare, where the remainders are 0: no tile is cut
     places[:n] = labellings.T
-    add = functools.partial(of_band, distances, base, ahead, behind, places)
+    add = functools.partial(of_band, distances, parts.mean, parts.rows, places)
     with ThreadPoolExecutor(cores()) as pool:
         for sums in pool.map(add, range(0, n, _BAND)):  # in the order of the rows, whoever is ready first
             excess += sums
@@ -567,25 +603,26 @@ def _excess_by_loop(distances, parts, classes, labellings: np.ndarray) -> np.nda
 
 
 @functools.cache
-def _band_loop() -> Callable:
+def _band_loop(number: type) -> Callable:
     """Compile the loop over the pairs of a band of rows with the rows after them.
 
     One remainder serves every labelling: those that give its two rows one class add it, the others 0, without a
-    branch, so that the processor takes many labellings in one step. The sums of a tile are few enough for float32;
-    they are added in float64. No reordering is allowed to the compiler, so that the sums are the same on any
-    machine. The threads are Python's, which the loop lets run: Numba's own would not survive a fork.
+    branch, so that the processor takes many labellings in one step. The sums of a tile have few terms, so that they
+    may be float32 (`number`); they are added in float64. No reordering is allowed to the compiler, so that the sums
+    are the same on any machine. The threads are Python's, which the loop lets run: Numba's own would not survive a
+    fork.
     """
     from numba import njit  # takes about a second
 
-    band, width, nothing = _BAND, _WIDTH, np.float32(-0.0)  # x + -0.0 is always x, so the compiler may leave it out
+    band, width, nothing = _BAND, _WIDTH, number(-0.0)  # x + -0.0 is always x, so the compiler may leave it out
 
     @njit(nogil=True)
-    def fill(tile, distances, base, ahead, behind, first, left):
+    def fill(tile, distances, mean, rows, first, left):
         for row in range(band):
             for column in range(width):
                 i, j = first + row, left + column
                 upper = i < j and j < len(distances)
-                tile[row, column] = distances[i, j] - base - ahead[i] - behind[j] if upper else nothing
+                tile[row, column] = distances[i, j] - (rows[i] + (rows[j] + mean)) if upper else nothing
 
     @njit(nogil=True)
     def add_tile(sums, tile, columns, places, first, left):
@@ -606,11 +643,11 @@ def _band_loop() -> Callable:
                     sums[p] += (a + b) + (c + d)
 
     @njit(nogil=True)
-    def of_band(distances, base, ahead, behind, places, first):
-        excess, sums = np.zeros(places.shape[1]), np.empty(places.shape[1], np.float32)
-        tile = np.empty((band, width), np.float32)
+    def of_band(distances, mean, rows, places, first):
+        excess, sums = np.zeros(places.shape[1]), np.empty(places.shape[1], number)
+        tile = np.empty((band, width), number)
         for left in range(first, len(distances), width):
-            fill(tile, distances, base, ahead, behind, first, left)
+            fill(tile, distances, mean, rows, first, left)
             sums[:] = 0
             add_tile(sums, tile, min(width, len(distances) - left), places, first, left)
             excess += sums
@@ -619,21 +656,23 @@ def _band_loop() -> Callable:
     return of_band
 
 
-def _shifts(distances, classes, parts, permutations, random) -> np.ndarray:
-    """Excess within classes of labels that are shifted along random orders of the rows."""
+def _shifts(distances, classes, parts, permutations, random, number) -> np.ndarray:
+    """Excess within classes of the labels as they are, and of labels that are shifted along random orders of rows."""
     n, excess = len(distances), []
     sizes = [len(part) for part in np.array_split(np.arange(permutations + 1), -(-(permutations + 1) // n))]
     home = random.choice(len(sizes), p=np.array(sizes) / sum(sizes))  # the order along which the labels are as given
-    for number, size in enumerate(sizes):
+    for place, size in enumerate(sizes):
         order = random.permutation(n)
-        labels = classes.codes[order if number == home else random.permutation(n)]
-        found = _excess_of_shifts(distances, parts, order, labels, classes.sizes)
-        chosen = 1 + random.choice(n - 1, size - 1, replace=False) if number == home else random.choice(n, size, False)
-        excess.append(found[chosen])
+        labels = classes.codes[order if place == home else random.permutation(n)]
+        found = _excess_of_shifts(distances, parts, order, labels, classes.sizes, number)
+        if place == home:
+            excess.insert(0, found[[0, *(1 + random.choice(n - 1, size - 1, replace=False))]])
+        else:
+            excess.append(found[random.choice(n, size, replace=False)])
     return np.concatenate(excess)
 
 
-def _excess_of_shifts(distances, parts, order, labels, sizes) -> np.ndarray:
+def _excess_of_shifts(distances, parts, order, labels, sizes, number) -> np.ndarray:
     """Excess within classes after each of the n cyclic shifts of the labels along an order of the rows.
 
     With e_k[i] the remainder between places i and i + k of the order, and m_k[i] = 1 where the labels of these
@@ -641,17 +680,17 @@ def _excess_of_shifts(distances, parts, order, labels, sizes) -> np.ndarray:
     correlation, so a product of Fourier transforms, which are summed over k before the one transform back.
     """
     n, half = len(order), len(order) // 2
-    band = _band(distances, parts, order, half)
+    band = _band(distances, parts, order, half, number)
     around = np.concatenate([labels, labels])
-    equal = np.sum(sizes / n * (sizes / n)).astype(np.float32)
+    equal = np.sum(sizes / n * (sizes / n)).astype(number)
     spectrum = np.zeros(n // 2 + 1, np.complex128)
     for start in range(1, half + 1, _OFFSETS):
         offsets = slice(start, min(start + _OFFSETS, half + 1))
         places = np.lib.stride_tricks.sliding_window_view(around, offsets.stop - start)[start : start + n]
-        same = (places == labels[:, None]).astype(np.float32) - equal  # about 0, to keep digits
+        same = (places == labels[:, None]).astype(number) - equal  # about 0, to keep digits
         if n % 2 == 0 and offsets.stop == half + 1:
             same[:, -1] /= 2  # half way round every pair appears twice
-        workers = None if n < _LARGE else -1
+        workers = 1 if n < _LARGE else cores()
         of_band = scipy.fft.rfft(band[:, offsets], axis=0, workers=workers)
         of_same = scipy.fft.rfft(same, axis=0, workers=workers)
         spectrum += np.einsum("fk,fk->f", of_band.conj(), of_same)
@@ -660,16 +699,13 @@ def _excess_of_shifts(distances, parts, order, labels, sizes) -> np.ndarray:
     return scipy.fft.irfft(spectrum, n)
 
 
-def _band(distances, parts, order, half: int) -> np.ndarray:
+def _band(distances, parts, order, half: int, number: type) -> np.ndarray:
     """Remainders between each place of the order and the `half` places after it, cyclically, column k for k on."""
     around = np.concatenate([order, order])
-    rows, base = parts.rows.astype(np.float32)[around], distances.dtype.type(parts.mean)  # as in `remainder`
-    band = np.empty((len(order), half + 1), np.float32)
+    rows, band = parts.rows[around], np.empty((len(order), half + 1), number)
     for place, row in enumerate(order):
         ahead = slice(place, place + half + 1)
-        np.subtract(distances[row].take(around[ahead]), base, out=band[place])
-        band[place] -= rows[ahead]
-    band -= (parts.rows[order] + (parts.mean - float(base))).astype(np.float32)[:, None]
+        band[place] = distances[row].take(around[ahead]) - (rows[ahead] + (rows[place] + parts.mean))
     return band
 
 

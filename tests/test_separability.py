@@ -17,6 +17,7 @@ from helpers.separability import clustering_goodness, mrpp_moments, permutation_
 SAMPLED = ("independent", "shifts")
 LABELS = np.array([0, 0, 0, 1, 1, 1, 2, 2])
 SIZES = [(3, 4), (2, 2, 3), (2, 5), (3, 3), (2, 2), (4, 4), (2, 2, 2, 2), (2, 3, 3)]
+WITH_SINGLE_ROWS = [(1, 3, 3), (1, 1, 4), (1, 6), (1, 1, 2), (1, 1, 2, 2), (1, 2, 2), (1, 1, 1, 2, 2), (1, 1, 1, 1, 2)]
 
 clouds = arrays(np.float32, (8, 3), elements=st.floats(-10, 10, width=32), unique=True)
 # the documentation of scikit-bio's permanova shows this example, with a pseudo-F of 2.0
@@ -84,7 +85,7 @@ def test_goodness_counts_pairs_and_lets_a_class_of_one_row_count_between():
     assert clustering_goodness(distances, labels) == pytest.approx(goodness_by_brute_force(distances, labels))
 
 
-@pytest.mark.parametrize("sizes", [*SIZES, (1, 3, 3), (1, 1, 4), (1, 6)])
+@pytest.mark.parametrize("sizes", [*SIZES, *WITH_SINGLE_ROWS])
 def test_exact_enumeration_is_the_share_of_all_labellings(sizes):
     distances, labels = random_distances(sum(sizes)), np.repeat(np.arange(len(sizes)), sizes)
     every = over_all_labellings(goodness_by_brute_force, distances, labels)
@@ -112,7 +113,7 @@ def test_the_pseudo_f_of_the_example_in_the_documentation_of_scikit_bio_follows_
 def test_the_dune_meadows_give_the_figures_in_the_documentation_of_vegan():
     cover = np.array([list(map(int, meadow)) for meadow in DUNE_MEADOWS.split()])
     distances, labels = distances_of(cover), np.unique(DUNE_KEEPING.split(), return_inverse=True)[1]
-    groups, pairs = (mrpp_moments(distances, labels, weights) for weights in ("groups", "pairs"))
+    groups, pairs = (mrpp_moments(distances, labels, weights=weights) for weights in ("groups", "pairs"))
     assert f"{groups.agreement:.4f} {groups.delta:.2f} {groups.mean:.2f}" == "0.1246 11.15 12.74"
     assert pairs.delta == pytest.approx(11.2753675)  # vegan 2.6, weight.type = 3
     assert groups.p_value == pytest.approx(0.002, abs=0.002)  # there by 999 permutations
@@ -126,14 +127,14 @@ def test_every_value_of_the_null_is_the_goodness_of_some_labelling(method, sizes
     seen = []
     original = separability._excess_of_batch if method == "independent" else separability._excess_of_shifts
 
-    def batch(distances, parts, classes, labellings, engine):
+    def batch(distances, parts, classes, labellings, *others):
         seen.extend(labellings)
-        return original(distances, parts, classes, labellings, engine)
+        return original(distances, parts, classes, labellings, *others)
 
-    def shifts(distances, parts, order, labels, sizes):
+    def shifts(distances, parts, order, labels, *others):
         back = np.argsort(order)
         seen.extend(np.roll(labels, -shift)[back] for shift in range(len(order)))
-        return original(distances, parts, order, labels, sizes)
+        return original(distances, parts, order, labels, *others)
 
     name, spy = ("_excess_of_batch", batch) if method == "independent" else ("_excess_of_shifts", shifts)
     monkeypatch.setattr(separability, name, spy)
@@ -143,7 +144,7 @@ def test_every_value_of_the_null_is_the_goodness_of_some_labelling(method, sizes
     nearest = np.abs(null[:, None] - expected).min(axis=1)
     assert nearest.max() < 1e-5 * null.std()
     if method == "independent":
-        np.testing.assert_allclose(null, expected, rtol=1e-6)
+        np.testing.assert_allclose(null, expected[1:], rtol=1e-6)  # the first are the labels as they are
 
 
 @pytest.mark.parametrize("method", SAMPLED)
@@ -349,6 +350,101 @@ def test_labellings_that_tie_count_as_reaching(method):
     np.testing.assert_allclose(test.null_distribution, 1, rtol=1e-6)
 
 
+def on_a_line(far, seed=0, n=1200):
+    """Points at 0, 1 and 2, with the last at the places in `far`: their distances, and two of the zeros."""
+    points = np.random.default_rng(seed).integers(0, 3, n).astype(float)
+    points[n - len(far) :] = far
+    zeros = np.flatnonzero(points == 0)[[3, 4]]
+    return np.abs(np.subtract.outer(points, points)), zeros
+
+
+def share_of_pairs(distances, chosen):
+    """The share of all choices of two rows that leave as little within classes as the choice of these two."""
+    first, second = np.triu_indices(len(distances), 1)
+    away = distances.sum(axis=1)
+    lost = away[first] + away[second] - 2 * distances[first, second]
+    a, b = chosen
+    return np.mean(lost >= away[a] + away[b] - 2 * distances[a, b])
+
+
+@pytest.mark.parametrize("number", ["float32", "float64"])
+@pytest.mark.parametrize("far", [(), (1e4,), (1e5,), (1e6,), (1e6, 1e6), (1e3, 1e5, 1e6, 1e6, 1e7)])
+def test_rows_that_lie_far_out_neither_swallow_differences_nor_split_ties(far, number, monkeypatch):
+    for seed in range(3):
+        distances, chosen = on_a_line(far, seed)
+        labels = np.ones(len(distances), int)
+        labels[chosen] = 0
+        truth = share_of_pairs(distances, chosen)
+        assert 0.05 < truth < 0.4
+        for method, compiled in (("shifts", math.inf), ("independent", math.inf), ("independent", 0)):
+            monkeypatch.setattr(separability, "_COMPILED", compiled)
+            test = permutation_test(distances.astype(number), labels, method=method, random_state=seed)
+            assert test.p_value == pytest.approx(truth, abs=4 * math.sqrt(truth * (1 - truth) / 999))
+
+
+@pytest.mark.parametrize("way", ["products", "loop", "Keras"])
+@pytest.mark.parametrize("sizes", [(1198, 2), (1195, 2, 3), (500, 300, 400)])
+@pytest.mark.parametrize("far", [(), (1e6,), (1e6, 1e6)])
+def test_p_values_are_the_share_of_the_very_labellings_that_were_drawn(far, sizes, way, monkeypatch):
+    distances, _ = on_a_line(far)  # whole numbers, whose sums are exact
+    monkeypatch.setattr(separability, "_COMPILED", 0 if way == "loop" else math.inf)
+    engine = "keras" if way == "Keras" else "blas"
+
+    def within(labelling):
+        return sum(distances[np.ix_(labelling == c, labelling == c)].sum() for c in range(len(sizes)))
+
+    for seed in range(3):
+        labels = np.random.default_rng(seed + 10).permutation(np.repeat(np.arange(len(sizes)), sizes))
+        random = np.random.default_rng(seed)
+        drawn = np.array([within(random.permutation(labels)) for _ in range(99)])
+        test = permutation_test(
+            distances.astype(np.float32),
+            labels,
+            permutations=99,
+            method="independent",
+            random_state=seed,
+            engine=engine,
+        )
+        assert test.p_value == (1 + np.sum(drawn <= within(labels))) / 100
+
+
+def test_the_transforms_of_large_matrices_take_the_cores_that_the_process_may_use(monkeypatch):
+    asked, original = set(), separability.scipy.fft.rfft
+
+    def rfft(*given, workers=None, **options):
+        asked.add(workers)
+        return original(*given, **options)
+
+    monkeypatch.setattr(separability, "_LARGE", 50)
+    monkeypatch.setattr(separability, "cores", lambda: 3)
+    monkeypatch.setattr(separability.scipy.fft, "rfft", rfft)
+    permutation_test(random_distances(60), np.arange(60) % 3, method="shifts", permutations=9)
+    assert asked == {3, None}
+
+
+def test_one_row_against_many_is_enumerated_row_by_row():
+    distances, labels = random_distances(1500), np.zeros(1500, int)
+    labels[7] = 1
+    test = permutation_test(distances, labels, permutations=1500)
+    away = distances.sum(axis=1)
+    assert test.method == "exact"
+    assert test.p_value == pytest.approx(np.mean(away >= away[7]))
+    assert test.null_distribution[7] == pytest.approx(clustering_goodness(distances, labels))
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1e-7, 1e-11])
+def test_classes_that_are_tight_against_their_distance_keep_their_goodness(spread):
+    features = np.random.default_rng(0).normal(size=(10, 3)) * spread
+    features[5:, 0] += 1
+    distances, labels = distances_of(features), np.repeat([0, 1], 5)
+    expected = goodness_by_brute_force(distances, labels)
+    assert clustering_goodness(distances, labels) == pytest.approx(expected, rel=1e-12)
+    for method in ("exact", *SAMPLED):
+        test = permutation_test(distances, labels, method=method)
+        assert test.statistic == pytest.approx(expected, rel=1e-12)
+        assert np.isfinite(test.null_distribution).all()
+
+
 def test_auto_takes_the_method_that_the_size_asks_for():
     chosen = {
         n: permutation_test(random_distances(n), np.arange(n) % 3, permutations=permutations).method
@@ -365,7 +461,9 @@ def test_the_null_repeats_with_the_seed(method):
         return permutation_test(distances, labels, permutations=120, method=method, random_state=state)
 
     assert np.array_equal(null(5).null_distribution, null(np.random.default_rng(5)).null_distribution)
-    assert np.array_equal(null(None).null_distribution, null(0).null_distribution)
+    plain = permutation_test(distances, labels, permutations=120, method=method)
+    assert np.array_equal(plain.null_distribution, null(0).null_distribution)
+    assert not np.array_equal(null(None).null_distribution, null(None).null_distribution)
     assert not np.array_equal(null(5).null_distribution, null(6).null_distribution)
 
 
@@ -375,7 +473,7 @@ def test_moments_are_those_of_all_labellings(sizes, weights):
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
     distances = random_distances(len(labels), 2)
     every = over_all_labellings(lambda *given: delta_by_brute_force(*given, weights), distances, labels)
-    moments = mrpp_moments(distances, labels, weights)
+    moments = mrpp_moments(distances, labels, weights=weights)
     assert moments.delta == pytest.approx(delta_by_brute_force(distances, labels, weights))
     assert moments.mean == pytest.approx(every.mean())
     assert moments.variance == pytest.approx(every.var())
@@ -395,7 +493,7 @@ def test_moments_are_those_of_all_labellings_for_any_cloud(features, weights, si
     if not all(np.any(distances[np.ix_(labels == c, labels == c)]) for c in range(len(sizes))):
         return
     every = over_all_labellings(lambda *given: delta_by_brute_force(*given, weights), distances, labels)
-    moments = mrpp_moments(distances, labels, weights)
+    moments = mrpp_moments(distances, labels, weights=weights)
     assert moments.mean == pytest.approx(every.mean())
     assert moments.variance == pytest.approx(every.var(), rel=1e-7, abs=1e-20 * every.mean() ** 2)
     third = np.mean((every - every.mean()) ** 3)
@@ -409,12 +507,12 @@ def test_moments_count_a_class_of_one_row_by_its_pairs_only():
     assert (moments.mean, moments.variance) == pytest.approx((every.mean(), every.var()))
     assert moments.skewness == pytest.approx(stats.skew(every))
     with pytest.raises(ValueError, match="Class 0 has one row"):
-        mrpp_moments(distances, labels, "groups")
+        mrpp_moments(distances, labels, weights="groups")
 
 
 def test_both_weightings_agree_for_classes_of_one_size():
     distances, labels = random_distances(60), np.arange(60) % 4
-    pairs, groups = (mrpp_moments(distances, labels, weights) for weights in ("pairs", "groups"))
+    pairs, groups = (mrpp_moments(distances, labels, weights=weights) for weights in ("pairs", "groups"))
     for name in ("delta", "mean", "variance", "skewness", "p_value"):
         assert getattr(pairs, name) == pytest.approx(getattr(groups, name))
 
@@ -503,7 +601,7 @@ def test_a_silhouette_of_classes_of_one_image_each_is_refused():
 BAD = {
     "every image a class": (1 - np.eye(4), np.arange(4), "Every image is a class of its own"),
     "one class": (1 - np.eye(4), [0, 0, 0, 0], "`labels` holds 1 class"),
-    "labels of another length": (1 - np.eye(4), [0, 0, 1], "3 entries for 4 rows"),
+    "labels of another length": (1 - np.eye(4), [0, 0, 1], "3 entries for 4 rows of `distances`"),
     "copies within classes": (distances_of(np.repeat(np.eye(2), 3, 0)), [0, 0, 0, 1, 1, 1], "No two images of a class"),
     "copies only": (np.zeros((4, 4)), [0, 0, 1, 1], "All `distances` are 0"),
     "NaN": (np.where(np.eye(4)[::-1], np.nan, 1 - np.eye(4)), [0, 0, 1, 1], r"NaN or infinity \(first in row 0\)"),
@@ -528,9 +626,10 @@ def test_bad_input_is_refused_in_one_sentence(measure, case):
     assert "\n" not in str(caught.value)
 
 
-def test_no_permutations_are_refused():
-    with pytest.raises(ValueError, match="at least 1"):
-        permutation_test(1 - np.eye(4), [0, 0, 1, 1], permutations=0)
+@pytest.mark.parametrize("permutations", [0, 2.5, "9", True])
+def test_only_a_whole_number_of_permutations_is_taken(permutations):
+    with pytest.raises(ValueError, match=f"permutations={permutations!r}, but it is a whole number of 1 or more"):
+        permutation_test(1 - np.eye(4), [0, 0, 1, 1], permutations=permutations)
 
 
 def test_an_enumeration_without_end_is_refused():
