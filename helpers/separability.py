@@ -389,7 +389,7 @@ def effective_rank(features) -> float:
     """
     features = check_features(features).astype(np.float64)
     values = np.linalg.svd(features - features.mean(axis=0), compute_uv=False)
-    if values[0] <= 1e-7 * max(1.0, np.abs(features).max()):
+    if values[0] <= 1e-7 * np.abs(features).max():
         return 0.0
     share = values / values.sum()
     share = share[share > 0]

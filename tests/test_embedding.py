@@ -97,6 +97,12 @@ def test_all_maps_of_distances_come_with_their_quality(distances):
         assert maps[method].trustworthiness > 0.95 > maps["PCA"].trustworthiness
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1e-8, 1e8])
+def test_pca_of_distances_does_not_depend_on_units(distances, scale):
+    plain, scaled = (embedding.embed(each, metric="precomputed") for each in (distances, scale * distances))
+    np.testing.assert_allclose(scaled / scale, plain, atol=1e-4)
+
+
 def test_features_are_not_taken_for_distances(digits):
     with pytest.raises(ValueError, match=r"shape \(300, 64\), but it must be square"):
         embedding.embed(digits, metric="precomputed")

@@ -589,8 +589,15 @@ def test_effective_rank_of_known_spectra():
     assert separability.effective_rank(left[:, :4] * share) == pytest.approx(expected, rel=1e-3)
 
 
-def test_collapsed_features_have_effective_rank_zero():
-    assert separability.effective_rank(np.full((10, 5), 3.7)) == 0
+@pytest.mark.parametrize("value", [0, 3.7, 3.7e-20, 3.7e20])
+def test_collapsed_features_have_effective_rank_zero(value):
+    assert separability.effective_rank(np.full((10, 5), value)) == 0
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-8, 1e8, 1e20])
+def test_effective_rank_does_not_depend_on_units(scale):
+    features = np.random.default_rng(0).normal(size=(30, 6))
+    assert separability.effective_rank(scale * features) == pytest.approx(separability.effective_rank(features))
 
 
 def test_a_silhouette_of_classes_of_one_image_each_is_refused():
