@@ -225,8 +225,9 @@ def pairwise_distances(features, metric: str = "euclidean", *, components: int |
     Raises
     ------
     ValueError
-        If `features` is no matrix of real numbers or holds NaN or infinity; if a row is zero (cosine) or all
-        columns are constant (standardised, whitened); if there are fewer `components` than asked for.
+        If `features` is no matrix of real numbers, holds NaN or infinity, or is too large for squares in float32; if
+        a row is zero (cosine) or all columns are constant (standardised, whitened); if `components` is no whole number
+        or there are fewer than asked for.
 
     Notes
     -----

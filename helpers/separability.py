@@ -226,7 +226,8 @@ def permutation_test(
     place of the sum of all distances in float64 and, where float32 is used, of the root of the sum of squares of what
     is left.
 
-    *Memory* beyond `distances`: half a matrix for shifts, some megabytes for independent shuffles.
+    *Memory* beyond `distances`: half a matrix in the dtype of these sums for shifts, some megabytes for independent
+    shuffles.
 
     *Repeatability.* The compiled loop adds in an order that no number of threads changes.
 
