@@ -2,7 +2,8 @@
 
 ``make book`` calls this. Each chapter is executed once, by nbmake, into ``_runs/<profile>``; an interrupted build
 continues with the chapter that it had reached. What is shown was run by this commit in this profile: a chapter's
-key covers its code, all of ``helpers/``, ``data/``, the lock file, the installed versions, the profile, the back-end.
+key covers its code, all of ``helpers/``, ``data/``, the lock file, the installed versions, the profile, the back-end,
+and the pretrained weights on this machine.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class Build:
         """Return a digest of everything that can change the chapter's outputs. Its prose cannot."""
         notebook = nbformat.read(self.root / "notebooks" / f"{chapter}.ipynb", 4)
         code = [[cell.source, cell.metadata.get("tags")] for cell in notebook.cells if cell.cell_type == "code"]
-        digest = hashlib.sha256(json.dumps([code, self.profile, self.backend, runtime.versions()]).encode())
+        told = [code, self.profile, self.backend, runtime.versions(), weights_at_hand()]
+        digest = hashlib.sha256(json.dumps(told).encode())
         files = [path for folder in ("helpers", "data") for path in sorted((self.root / folder).rglob("*"))]
         for path in [self.root / "uv.lock", *files]:
             if path.is_file() and path.suffix not in (".pyc", ".md"):
@@ -82,6 +84,13 @@ class Build:
             for chapter in self.chapters()
             if runs.get(chapter, {}).get("key") != self.key(chapter) or not self.executed(chapter).exists()
         ]
+
+
+def weights_at_hand() -> list[tuple[str, int]]:
+    """Return name and size of the user's files of weights: a chapter that probes a network takes the best it finds."""
+    places = [runtime.weights_folder(), runtime.keras_folder("models")]
+    files = (path for place in places if place for path in sorted(place.rglob("*")) if path.is_file())
+    return [(path.name, path.stat().st_size) for path in files]
 
 
 class ChapterFailed(Exception):

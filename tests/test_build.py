@@ -94,6 +94,11 @@ def test_a_course_is_run_once_and_again_only_where_it_changed(course):
     helper.write_text(helper.read_text() + "\n# a change\n")
     assert "2 of 2 chapters run" in build(course).stdout
 
+    weights = course / "weights"
+    weights.mkdir()
+    (weights / "network.h5").write_bytes(b"numbers")  # a chapter may take them in place of random ones
+    assert "2 of 2 chapters run" in build(course, COURSE_WEIGHTS=str(weights)).stdout
+
 
 def test_an_unknown_profile_suggests_the_nearest(course):
     outcome = build(course, COURSE_PROFILE="quik")
