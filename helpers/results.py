@@ -1,8 +1,9 @@
 """The results store: one JSON and one ``.npz`` for each chapter and method.
 
-The layout of the folder is ``<chapter>/<data>-<method>.json``, the same with ``.npz`` and, written by
-`make book`, ``<chapter>/run.json`` about the execution of the whole chapter. Files are replaced
-atomically: a reader sees the old file or the new one, never half of one.
+The layout of the folder is ``<chapter>/<data>-<method>.json``, the same with ``.npz``,
+``<chapter>/<data>.claims.json`` with what the chapter claims and, written by `make book`,
+``<chapter>/run.json`` about the execution of the whole chapter. Files are replaced atomically:
+a reader sees the old file or the new one, never half of one.
 
 This module, and what reads the store, imports no Keras: the site is built in seconds.
 """
@@ -13,7 +14,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,9 +22,11 @@ import numpy as np
 
 from . import runtime
 
-__all__ = ["KINDS", "Record", "load", "load_runs", "save", "save_run", "slug"]
+__all__ = ["KINDS", "Claim", "Record", "load", "load_claims", "load_runs", "save", "save_claims", "save_run", "slug"]
 
 KINDS = ("baseline", "method", "supervised")
+
+_CLAIMS = ".claims.json"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Record:
     seeds : list of int
     measures : dict of str to list of float
         One value per seed under each of `helpers.scorecard.MEASURES`.
+    also : dict of str to list of float
+        Values that only this chapter has, one per seed, for example under ``"test MSE"``.
     maps : dict of str to dict of str to float
         Under ``"PCA"``, ``"t-SNE"``, ``"UMAP"`` the map's ``trustworthiness``, ``continuity`` and
         ``neighbours_kept``; the coordinates are ``arrays["PCA"]`` and so on.
@@ -63,6 +68,7 @@ class Record:
     dimensions: int
     seeds: list[int]
     measures: dict[str, list[float]]
+    also: dict[str, list[float]] = field(default_factory=dict)
     maps: dict[str, dict[str, float]] = field(default_factory=dict)
     about: dict = field(default_factory=dict)
     class_names: list[str] = field(default_factory=list)
@@ -76,6 +82,43 @@ class Record:
         """Return the standard deviation of `measure` over the seeds; 0 for a single seed."""
         values = self.measures[measure]
         return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of a chapter that its own run decides.
+
+    Attributes
+    ----------
+    chapter, data : str
+        As in a `Record`.
+    sentence : str
+        As it stands in the chapter's key points.
+    values : list of float
+        What decides it, one value per seed: often the difference between two rows.
+    least, most : float or None
+        The claim holds if every value lies within [least, most]; None leaves an end open.
+    """
+
+    chapter: str
+    data: str
+    sentence: str
+    values: list[float]
+    least: float | None = None
+    most: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether every seed's value lies within the band."""
+        low = -np.inf if self.least is None else self.least
+        high = np.inf if self.most is None else self.most
+        return all(low <= value <= high for value in self.values)
+
+    @property
+    def band(self) -> str:
+        """The band in words, for example ``"at least 0.02"``."""
+        ends = (("at least", self.least), ("at most", self.most))
+        return " and ".join(f"{words} {end:g}" for words, end in ends if end is not None)
 
 
 def slug(name: str) -> str:
@@ -115,6 +158,13 @@ def save(record: Record, folder: Path | str | None = None) -> Path:
     return path
 
 
+def save_claims(claims: Sequence[Claim], folder: Path | str | None = None) -> Path:
+    """Write the claims of one chapter about one data set and return the path of their file."""
+    path = Path(folder or runtime.results_folder()) / slug(claims[0].chapter) / f"{slug(claims[0].data)}{_CLAIMS}"
+    _replace(path, lambda stream: stream.write(_to_json([asdict(claim) for claim in claims])))
+    return path
+
+
 def save_run(chapter: str, run: Mapping, folder: Path | str | None = None) -> Path:
     """Write what the execution of a whole chapter took (seconds, key, versions) as ``run.json``."""
     path = Path(folder or runtime.results_folder()) / slug(chapter) / "run.json"
@@ -137,8 +187,20 @@ def load(folder: Path | str | None = None, chapter: str | None = None) -> list[R
     """
     home = Path(folder or runtime.results_folder())
     paths = sorted(home.glob(f"{slug(chapter) if chapter else '*'}/*.json"))
-    records = [_load_record(path) for path in paths if path.name != "run.json"]
+    records = [_load_record(path) for path in paths if path.name != "run.json" and not path.name.endswith(_CLAIMS)]
     return sorted(records, key=lambda record: (record.chapter, record.data, record.about.get("row", 0)))
+
+
+def load_claims(folder: Path | str | None = None) -> list[Claim]:
+    """Read what the chapters claim, chapter by chapter, in the order in which they claim it.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged, naming the file and what to do.
+    """
+    home = Path(folder or runtime.results_folder())
+    return [Claim(**described) for path in sorted(home.glob(f"*/*{_CLAIMS}")) for described in _load_json(path)]
 
 
 def load_runs(folder: Path | str | None = None) -> dict[str, dict]:
@@ -147,7 +209,7 @@ def load_runs(folder: Path | str | None = None) -> dict[str, dict]:
     return {path.parent.name: _load_json(path) for path in sorted(home.glob("*/run.json"))}
 
 
-def _to_json(described: dict) -> bytes:
+def _to_json(described: dict | list) -> bytes:
     # NaN is no JSON: a measure that does not exist is refused here rather than by a browser later
     return (json.dumps(described, indent=1, allow_nan=False) + "\n").encode()
 
@@ -162,7 +224,7 @@ def _replace(path: Path, write) -> None:
         ) from error
 
 
-def _load_json(path: Path) -> dict:
+def _load_json(path: Path) -> dict | list:
     try:
         return json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,6 +170,7 @@ class Scorecard:
         self._rows: dict[str, results.Record] = {}
         self._features: dict[str, np.ndarray] = {}
         self._maps: dict[str, dict[str, embedding.Map]] = {}
+        self._claims: dict[str, results.Claim] = {}
 
     def add(
         self,
@@ -180,6 +181,7 @@ class Scorecard:
         seconds: Sequence[float] = (),
         weights: str = "none",
         seeds: Sequence[int] | None = None,
+        also: Mapping[str, Sequence[float]] | None = None,
     ) -> results.Record:
         """Score a method over all seeds and add its row; a row of the same name is replaced.
 
@@ -198,16 +200,24 @@ class Scorecard:
             Where pretrained weights came from.
         seeds : sequence of int, optional
             Fewer seeds than the card's, for a row that is a demonstration.
+        also : mapping of str to sequence of float, optional
+            Values of the chapter's own, one for each seed, such as ``{"test MSE": errors}``: stored with the row.
 
         Returns
         -------
         Record
+
+        Raises
+        ------
+        ValueError
+            If the kind is unknown, two rows would share a file, or `also` has not one finite value for each seed.
         """
         check_choice(kind, results.KINDS, "kind of row")
         for other in self._rows:
             if other != method and results.slug(other) == results.slug(method):
                 raise ValueError(f"The rows {other!r} and {method!r} would share a file: give them different words.")
         seeds, scores = self.seeds if seeds is None else _seeds(seeds), []
+        also = {name: _per_seed(values, seeds, name) for name, values in (also or {}).items()}
         of_train = of_test = fixed = None
         for seed in tqdm(seeds, desc=method, unit="seed", leave=False):
             before, (of_train, of_test) = (of_train, of_test), features(seed)
@@ -226,6 +236,7 @@ class Scorecard:
             self._features[method].shape[1],
             seeds,
             {name: [values[name] for values in scores] for name in MEASURES},
+            also,
             about={
                 "row": row,
                 "profile": self.run.profile,
@@ -283,6 +294,48 @@ class Scorecard:
         """The rows in the order in which they were added."""
         return list(self._rows.values())
 
+    def values(self, method: str, name: str) -> np.ndarray:
+        """Return one value per seed of a row: of one of `MEASURES`, or of the chapter's own (``also``).
+
+        Raises
+        ------
+        ValueError
+            If there is no such row or no such value.
+        """
+        row = self._rows[check_choice(method, self._rows, "row")]
+        found = row.measures | row.also
+        return np.array(found[check_choice(name, found, "measure")])
+
+    def claim(self, sentence: str, values, least: float | None = None, most: float | None = None) -> results.Claim:
+        """Let this run decide a sentence of the chapter's key points, and print how.
+
+        Parameters
+        ----------
+        sentence : str
+            As it stands in the key points; a claim of the same sentence is replaced.
+        values : array_like of float, shape (seeds,)
+            What decides it, for example the difference of two rows' `values`.
+        least, most : float, optional
+            The claim holds if the value of every seed lies within [least, most].
+
+        Returns
+        -------
+        Claim
+
+        Raises
+        ------
+        ValueError
+            If neither end is given, or a value is missing, NaN or infinite.
+        """
+        if least is None and most is None:
+            raise ValueError("A claim needs a band: give `least`, `most` or both.")
+        values = _per_seed(values, self.seeds, "values")
+        claim = results.Claim(self.chapter, self.test.name, sentence, values, least, most)
+        self._claims[sentence] = claim
+        shown = ", ".join(f"{value:.3g}" for value in values)
+        print(f"{'holds' if claim.holds else 'DOES NOT HOLD'}: {sentence} ({shown}; {claim.band})")
+        return claim
+
     def maps(self, method: str) -> dict[str, embedding.Map]:
         """Draw `drawn` by one method's features (of the first seed): PCA, t-SNE and UMAP."""
         check_choice(method, self._rows, "row")
@@ -291,13 +344,15 @@ class Scorecard:
         return self._maps[method]
 
     def save(self, folder: Path | str | None = None) -> list[Path]:
-        """Draw each row's maps and write all rows to the results store.
+        """Draw each row's maps and write all rows, and what was claimed, to the results store.
 
         Returns
         -------
         list of Path
-            The JSON files.
+            The JSON files of the rows.
         """
+        if self._claims:
+            results.save_claims(list(self._claims.values()), folder)
         return [results.save(self._with_maps(record), folder) for record in tqdm(self.records, desc="maps", unit="row")]
 
     def _with_maps(self, record: results.Record) -> results.Record:
@@ -341,6 +396,13 @@ def _seeds(seeds: Sequence[int]) -> list[int]:
     if not len(seeds):
         raise ValueError("`seeds` is empty: give one seed or more.")
     return [int(seed) for seed in seeds]
+
+
+def _per_seed(values, seeds: Sequence[int], name: str) -> list[float]:
+    values = np.asarray(values, float)
+    if values.shape != (len(seeds),) or not np.isfinite(values).all():
+        raise ValueError(f"{name!r} is {values.tolist()}: give one finite number for each of the {len(seeds)} seeds.")
+    return values.tolist()
 
 
 def table_rows(records: Sequence[results.Record]) -> list[list[str]]:

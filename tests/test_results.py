@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import results
-from helpers.results import Record
+from helpers.results import Claim, Record
 
 
 @pytest.fixture
@@ -56,8 +56,41 @@ def test_rows_come_in_the_order_of_the_scorecard(record, tmp_path):
     assert [found.method for found in results.load(tmp_path)] == ["c", "b", "a"]
 
 
+def test_claims_come_back_in_their_order_and_are_no_records(record, tmp_path):
+    claims = [
+        Claim("my-chapter", "digits", "It is better.", [0.1, 0.2, 0.3], least=0.05),
+        Claim("my-chapter", "digits", "And never by much.", [0.1, 0.2, 0.3], most=1.0),
+    ]
+    results.save(record, tmp_path)
+    results.save_claims(claims, tmp_path)
+    assert results.load_claims(tmp_path) == claims
+    assert results.load(tmp_path) == [record]
+
+
+def test_claims_about_two_data_sets_stand_side_by_side(tmp_path):
+    for data in ("digits", "shapes"):
+        results.save_claims([Claim("my-chapter", data, "It is better.", [0.1], least=0.0)], tmp_path)
+    assert [claim.data for claim in results.load_claims(tmp_path)] == ["digits", "shapes"]
+
+
+@pytest.mark.parametrize(
+    ("values", "least", "most", "holds"),
+    [
+        ([0.1, 0.2], 0.1, None, True),
+        ([0.1, 0.2], 0.11, None, False),
+        ([-0.1, 0.2], None, 0.2, True),
+        ([-0.1, 0.2], None, 0.19, False),
+        ([-0.1, 0.1], -0.1, 0.1, True),
+        ([-0.1, 0.1], -0.05, 0.1, False),
+    ],
+)
+def test_a_claim_holds_if_every_seed_lies_in_its_band(values, least, most, holds):
+    assert Claim("c", "d", "s", values, least, most).holds is holds
+
+
 def test_an_empty_store_has_no_records(tmp_path):
     assert results.load(tmp_path / "nowhere") == []
+    assert results.load_claims(tmp_path / "nowhere") == []
     assert results.load_runs(tmp_path / "nowhere") == {}
 
 

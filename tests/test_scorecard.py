@@ -114,6 +114,62 @@ def test_a_row_may_have_fewer_seeds_than_the_card(card, parts):
     assert all(len(values) == 1 for values in row.measures.values())
 
 
+@pytest.fixture
+def claiming(card, parts):
+    """A card with two rows, the first of which has values of its own."""
+    columns = {0: slice(0, 32), 1: slice(32, 64)}
+    halves = {seed: tuple(pixels(part)[:, columns[seed]] for part in parts) for seed in columns}
+    card.add("halves", halves.get, also={"test MSE": [0.2, 0.3]})
+    card.add("pixels", lambda seed: tuple(map(pixels, parts)))
+    return card
+
+
+def test_values_are_those_of_the_measures_and_of_the_chapter(claiming):
+    assert claiming.values("halves", "knn").tolist() == claiming.records[0].measures["knn"]
+    assert claiming.values("halves", "test MSE").tolist() == [0.2, 0.3]
+    with pytest.raises(ValueError, match="Unknown row 'half': did you mean 'halves'"):
+        claiming.values("half", "knn")
+    with pytest.raises(ValueError, match="Unknown measure 'test MSE'"):
+        claiming.values("pixels", "test MSE")
+
+
+@pytest.mark.parametrize("values", [[0.1], [0.1, float("nan")], [[0.1], [0.2]]])
+def test_values_of_the_chapter_are_one_finite_number_per_seed(claiming, parts, values):
+    with pytest.raises(ValueError, match="one finite number for each of the 2 seeds"):
+        claiming.add("third", lambda seed: tuple(map(pixels, parts)), also={"test MSE": values})
+    with pytest.raises(ValueError, match="one finite number for each of the 2 seeds"):
+        claiming.claim("It is small.", values, most=1)
+    assert [row.method for row in claiming.records] == ["halves", "pixels"]
+
+
+def test_a_claim_is_printed_decided_and_stored(claiming, tmp_path, capsys):
+    gain = claiming.values("pixels", "knn") - claiming.values("halves", "knn")
+    assert claiming.claim("All pixels beat half of them.", gain, least=0).holds
+    assert not claiming.claim("All pixels are far better.", gain, least=0.9).holds
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("holds: All pixels beat half of them. (")
+    assert printed[1].startswith("DOES NOT HOLD: All pixels are far better. (")
+    assert printed[1].endswith("; at least 0.9)")
+    claiming.save(tmp_path)
+    assert [(claim.sentence, claim.holds) for claim in results.load_claims(tmp_path)] == [
+        ("All pixels beat half of them.", True),
+        ("All pixels are far better.", False),
+    ]
+    assert results.load(tmp_path)[0].also == {"test MSE": [0.2, 0.3]}
+
+
+def test_a_claim_made_again_replaces_the_first(claiming, tmp_path):
+    for least in (0.5, 0.0):
+        claiming.claim("Errors are positive.", claiming.values("halves", "test MSE"), least=least)
+    claiming.save(tmp_path)
+    assert [claim.least for claim in results.load_claims(tmp_path)] == [0.0]
+
+
+def test_a_claim_needs_a_band(claiming):
+    with pytest.raises(ValueError, match="`least`, `most` or both"):
+        claiming.claim("Anything goes.", [1, 2])
+
+
 def test_a_row_of_the_same_name_is_replaced_in_its_place(card, parts):
     train, test = parts
     for name in ("first", "second", "first"):
