@@ -24,10 +24,10 @@ from html import escape
 
 import numpy as np
 
-from .results import Record, slug
+from .results import Claim, Record, slug
 from .scorecard import MEASURES, written
 
-__all__ = ["chapter_title", "comparison_html", "comparison_markdown", "counted", "within_noise"]
+__all__ = ["chapter_title", "claims_html", "comparison_html", "comparison_markdown", "counted", "within_noise"]
 
 _RANKED_BY = ("knn", "linear_probe")
 _ACCURACIES = ("knn", "linear_probe", "kmeans_accuracy")
@@ -113,6 +113,31 @@ def comparison_markdown(records: Sequence[Record], chapter: str | None = None) -
     lines = [list(columns), ["---"] * texts + ["--:"] * (len(columns) - texts)]
     lines += [[cell(record).replace("|", "\\|") for cell in columns.values()] for record in ordered]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def claims_html(claims: Sequence[Claim]) -> str:
+    """Return a table of what the chapters claim: each sentence, the value of each seed, and whether it holds.
+
+    Parameters
+    ----------
+    claims : sequence of Claim
+
+    Returns
+    -------
+    str
+    """
+    heads = ("Claim", "Chapter", "Value of each seed", "Holds if", "Holds")
+    head = "".join(f'<th scope="col">{title}</th>' for title in heads)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(claim.sentence)}</th><td>{_chapter_link(claim.chapter)}</td>'
+        f"<td>{', '.join(f'{value:.3g}' for value in claim.values)}</td><td>{escape(claim.band)}</td>"
+        f"<td>{'yes' if claim.holds else '<strong>no</strong>'}</td></tr>"
+        for claim in claims
+    )
+    return (
+        '<div class="pst-scrollable-table-container" role="region" aria-label="What the chapters claim" tabindex="0">'
+        f'<table class="table course-claims"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )
 
 
 def within_noise(record: Record, other: Record, measure: str) -> bool:
@@ -466,8 +491,8 @@ def _table_group(data: str, rows: Sequence[Record], columns: int) -> str:
 
 
 def _table_row(row: Record, best: set[str]) -> str:
-    chapter = f'<a href="../notebooks/{slug(row.chapter)}.html">{escape(chapter_title(row.chapter))}</a>'
-    cells = [f'<th scope="row">{escape(row.method)}</th>', f"<td>{chapter}</td>", f"<td>{_KINDS[row.kind]}</td>"]
+    cells = [f'<th scope="row">{escape(row.method)}</th>', f"<td>{_chapter_link(row.chapter)}</td>"]
+    cells.append(f"<td>{_KINDS[row.kind]}</td>")
     cells.append(_number(row.dimensions, f"{row.dimensions:,}"))
     for key in MEASURES:
         values = row.measures.get(key)
@@ -477,6 +502,10 @@ def _table_row(row: Record, best: set[str]) -> str:
     cells.append(_number(parameters, "–" if parameters is None else f"{parameters:,}"))
     cells.append(_number(seconds, "–" if seconds is None else f"{seconds:.1f}"))
     return f'<tr class="course-{row.kind}">{"".join(cells)}</tr>'
+
+
+def _chapter_link(chapter: str) -> str:
+    return f'<a href="../notebooks/{slug(chapter)}.html">{escape(chapter_title(chapter))}</a>'
 
 
 def _number(value: float | None, text: str, best: bool = False) -> str:

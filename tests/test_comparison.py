@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import comparison, scorecard
-from helpers.results import Record
+from helpers.results import Claim, Record
 
 RANKED = [key for key, measure in scorecard.MEASURES.items() if measure.better and key not in ("p_value", "goodness")]
 
@@ -369,3 +369,20 @@ def test_rows_of_several_chapters_on_the_same_images_are_compared():
         on_images("a", "contrastive", 0.6, chapter="other-chapter"),
     ]
     assert [heading.get_text() for heading in page(rows).find_all("h2")][:1] == ["On digits"]
+
+
+def test_claims_show_their_values_their_band_and_whether_they_hold():
+    claims = [
+        Claim("one-chapter", "digits", "A < B, always.", [0.1234, 0.2], least=0.1),
+        Claim("other-chapter", "digits", "B is nearly C.", [0.3, 0.01], least=-0.1, most=0.1),
+    ]
+    shown = BeautifulSoup(comparison.claims_html(claims), "html.parser")
+    rows = [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in shown.select("tbody tr")]
+    assert rows == [
+        ["A < B, always.", "One chapter", "0.123, 0.2", "at least 0.1", "yes"],
+        ["B is nearly C.", "Other chapter", "0.3, 0.01", "at least -0.1 and at most 0.1", "no"],
+    ]
+    assert [tag["href"] for tag in shown.select("a")] == [
+        "../notebooks/one-chapter.html",
+        "../notebooks/other-chapter.html",
+    ]

@@ -88,6 +88,15 @@ class ComparisonDirective(ResultsDirective):
         return comparison.comparison_html(records)
 
 
+class ClaimsDirective(CourseDirective):
+    """What the chapters claim, and how this build's runs decided it."""
+
+    def html(self) -> str:
+        claims = results.load_claims()
+        order = self.in_order({claim.chapter for claim in claims})
+        return comparison.claims_html(sorted(claims, key=lambda claim: order.index(claim.chapter)))
+
+
 class StatusDirective(CourseDirective):
     """What the execution of each chapter took, and on what."""
 
@@ -190,6 +199,7 @@ def setup(app: Sphinx) -> dict:
     use_installed_node()
     app.add_directive("course-gallery", GalleryDirective)
     app.add_directive("course-comparison", ComparisonDirective)
+    app.add_directive("course-claims", ClaimsDirective)
     app.add_directive("course-status", StatusDirective)
     app.add_directive("course-map", MapDirective)
     app.add_directive("course-sheet", SheetDirective)
