@@ -24,14 +24,17 @@ help:  ## list the targets
 book: $(VENV)/installed  ## run the chapters that changed and build the site into _build/html
 	@$(RUN) book/build.py
 
+# tests of what `make book` made
+OF_THE_BOOK = tests/test_claims.py tests/test_readme.py tests/test_site.py
+
 test: export COURSE_PROFILE = quick
 test: export KERAS_BACKEND = tensorflow
 test: $(VENV)/installed  ## everything that CI checks
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
-	@$(RUN) -m pytest --ignore=tests/test_site.py --ignore=tests/test_readme.py
+	@$(RUN) -m pytest $(addprefix --ignore=,$(OF_THE_BOOK))
 	@$(RUN) book/build.py
-	@$(RUN) -m pytest tests/test_site.py tests/test_readme.py
+	@$(RUN) -m pytest $(OF_THE_BOOK)
 
 notebooks: $(VENV)/installed  ## run the chapters that changed, without building the site
 	@$(RUN) book/build.py --notebooks-only
