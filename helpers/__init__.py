@@ -10,10 +10,10 @@ floor  modules                                        what they hold
 4      ``plots``, ``widgets``                         figures and live controls
 3      ``separability``, ``clustering``,              one kind of measure each, as plain
        ``probing``, ``embedding``                     functions on arrays
-       ``pretraining``                                weights of our own, from images made by formulas
+       ``pretraining``, ``codes``                     weights of our own; how a code is used
 2      ``backbones``, ``features``, ``weights``       networks of several chapters; forward passes
        ``distances``                                  all pairs of rows, however wide they are
-1      ``datasets``                                   ``load(name) -> ImageSet``
+1      ``datasets``, ``losses``, ``layers``           ``load(name) -> ImageSet``; terms of a loss
 0      ``runtime``, ``validation``                    profile, seeds, versions; input checks
 ====== ============================================== =======================================
 """

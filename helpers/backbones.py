@@ -19,7 +19,7 @@ from . import runtime
 from . import weights as stored
 from .validation import check_choice, check_whole
 
-__all__ = ["Backbone", "Preparation", "available", "load", "small_encoder"]
+__all__ = ["Backbone", "Preparation", "available", "load", "small_decoder", "small_encoder"]
 
 WEIGHTS = ("imagenet", "self_made", "random")
 
@@ -297,6 +297,58 @@ def small_encoder(shape: tuple[int, int, int], dimensions: int = 128, seed: int 
             layers.Dense(dimensions),  # (dimensions,)
         ],
         name="small_encoder",
+    )
+
+
+def small_decoder(
+    shape: tuple[int, int, int], dimensions: int = 128, seed: int = 0, activation: str | None = None
+) -> keras.Sequential:
+    """Build the mirror of `small_encoder`, untrained: from features back to images.
+
+    A dense layer, then two transposed convolutions of stride 2: the chapter *convolutional-autoencoder* builds it
+    layer by layer, and says why. An encoder and a decoder that are built with the same seed have different weights,
+    for their layers differ in shape; a chapter that trains both seeds once, before the encoder, or gives two seeds.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height, width and channels of the images. Height and width are doubled twice, so 4 divides both.
+    dimensions : int
+        The number of features.
+    seed : int
+        Draws the weights; it seeds Keras', NumPy's and Python's generators.
+    activation : str, optional
+        Of the last layer; without it the outputs may take any value (a linear output, or logits).
+
+    Returns
+    -------
+    keras.Sequential
+        Maps features (n, dimensions) to images (n, h, w, c).
+
+    Raises
+    ------
+    ValueError
+        If 4 does not divide height and width, or `dimensions` is no whole number of 1 or more.
+    """
+    check_whole(dimensions, "dimensions", 1)
+    height, width, channels = shape
+    if height % 4 or width % 4:
+        raise ValueError(
+            f"The decoder doubles twice, so height and width are multiples of 4, but the shape is {tuple(shape)}: "
+            f"pad the images."
+        )
+    small = (height // 4, width // 4, 16)
+    double = {"strides": 2, "padding": "same"}
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            layers.Input((dimensions,)),  # (dimensions,)
+            layers.Dense(prod(small), activation="relu"),  # (784,) for images of 28 x 28
+            layers.Reshape(small),  # (7, 7, 16)
+            layers.Conv2DTranspose(8, 3, activation="relu", **double),  # (14, 14, 8)
+            layers.Conv2DTranspose(channels, 3, activation=activation, **double),  # (28, 28, 1)
+        ],
+        name="small_decoder",
     )
 
 

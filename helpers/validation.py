@@ -13,6 +13,7 @@ __all__ = [
     "check_images",
     "check_labels",
     "check_neighbours",
+    "check_number",
     "check_regular",
     "check_whole",
 ]
@@ -158,6 +159,30 @@ def check_neighbours(k: int, n: int, what: str) -> int:
         allowed = f"a whole number from 1 to {n - 1}"
         raise ValueError(f"{k} {what} asked for with {n} rows: ask for {allowed}, or give more rows.")
     return int(k)
+
+
+def check_number(value: float, what: str, least: float, most: float = float("inf"), strictly: bool = False) -> float:
+    """Return `value` if it is a number from `least` to `most`, or with `strictly` between the two: NaN is none.
+
+    Raises
+    ------
+    ValueError
+        If it is not; the sentence names the range.
+
+    Examples
+    --------
+    >>> check_number(1.5, "rho", 0, 1, strictly=True)
+    Traceback (most recent call last):
+    ...
+    ValueError: rho=1.5, but it is a number strictly between 0 and 1.
+    """
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    inside = is_number and (least < value < most if strictly else least <= value <= most and np.isfinite(value))
+    if not inside:
+        upwards = f"more than {least}" if strictly else f"of {least} or more"
+        between = f"strictly between {least} and {most}" if strictly else f"from {least} to {most}"
+        raise ValueError(f"{what}={value!r}, but it is a number {upwards if np.isinf(most) else between}.")
+    return float(value)
 
 
 def check_whole(value: int, what: str, least: int, most: int | None = None) -> int:

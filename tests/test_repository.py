@@ -38,6 +38,7 @@ FLOORS = {
     "probing": 3,
     "embedding": 3,
     "pretraining": 3,
+    "codes": 3,
     "backbones": 2,
     "distances": 2,
     "weights": 2,

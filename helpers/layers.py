@@ -1,0 +1,247 @@
+"""Layers that pass something on and add a penalty, spoil it or draw it at random.
+
+All of them are registered, so that a saved model reloads in safe mode, and all random draws follow from a seed.
+A penalty is added with ``add_loss``, so it stands in ``model.losses``, in the loss that ``fit`` minimises and in the
+one that ``evaluate`` reports: training loss and validation loss are the same sum.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from .losses import bernoulli_divergence, l1_sparsity, mean_activation
+from .validation import check_choice, check_number, check_whole
+
+__all__ = ["Corruption", "GaussianSample", "KLSparsity", "L1Sparsity"]
+
+KINDS = ("gaussian", "masking", "salt-and-pepper")
+
+_registered = keras.saving.register_keras_serializable(package="features_without_labels")
+
+
+@_registered
+class KLSparsity(keras.layers.Layer):
+    """Activations as they are, and a penalty that keeps each unit on for a share `rho` of the images.
+
+    Adds ``weight * sum over units of KL(rho || rho_hat)``, in training and in inference. `rho_hat` is the mean
+    activation over the batch: see `helpers.losses.kl_sparsity`.
+
+    A small batch says little about `rho_hat`. With `momentum` above 0 a running mean remembers earlier batches::
+
+        rho_hat = momentum * running mean + (1 - momentum) * mean over the batch
+
+    and becomes the next running mean if the network is in training; in inference it stays what it is. It begins at
+    `rho`, where the penalty is 0. Earlier batches are past, so the gradient goes through this batch alone, and at
+    full strength: not (1 - momentum) of it, else the same `weight` would mean less with every digit of `momentum`.
+    What a long memory costs is delay: `rho_hat` looks back over some 1 / (1 - momentum) batches, and under a large
+    `weight` the activations swing around `rho` before they settle.
+
+    Parameters
+    ----------
+    rho : float
+        The wanted mean activation, strictly between 0 and 1.
+    weight : float
+        0 or more; beta in the literature.
+    momentum : float
+        From 0, no memory, to less than 1.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, the input is not (n, d), or in inference, where its values are at hand, an
+        activation is outside [0, 1]. In training such an activation makes the loss NaN.
+    """
+
+    def __init__(self, rho, weight, momentum=0.0, **options):
+        super().__init__(**options)
+        self.rho = check_number(rho, "rho", 0, 1, strictly=True)
+        self.weight = check_number(weight, "weight", 0)
+        self.momentum = check_number(momentum, "momentum", 0, 1)
+        if self.momentum == 1:
+            raise ValueError("momentum=1.0, but a running mean that never moves is none: take less than 1.")
+
+    def build(self, shape):
+        """Make the running mean, one number for each unit, if there is a memory."""
+        if self.momentum:
+            self.running = self.add_weight(
+                shape=(shape[-1],),
+                initializer=keras.initializers.Constant(self.rho),
+                trainable=False,
+                autocast=False,
+                dtype="float32",
+                name="running_mean",
+            )
+
+    def call(self, activations, training=False):
+        """Return the activations, shape (n, d), after adding the penalty."""
+        rho_hat = mean_activation(activations, check=not training)
+        if self.momentum:
+            remembered = self.momentum * self.running + (1 - self.momentum) * ops.stop_gradient(rho_hat)
+            if training:
+                self.running.assign(remembered)
+            rho_hat = rho_hat + ops.stop_gradient(remembered - rho_hat)  # the value of one, the gradient of the other
+        self.add_loss(self.weight * ops.sum(bernoulli_divergence(self.rho, rho_hat)))
+        return activations
+
+    def compute_output_shape(self, shape):
+        """Return the shape that came in."""
+        return shape
+
+    def get_config(self):
+        """Return the arguments that build this layer again, as Keras stores them with a model."""
+        return {**super().get_config(), "rho": self.rho, "weight": self.weight, "momentum": self.momentum}
+
+
+@_registered
+class L1Sparsity(keras.layers.Layer):
+    """A code as it is, and the penalty ``weight * mean over images of the sum over units of |code|``.
+
+    Added in training and in inference: see `helpers.losses.l1_sparsity`.
+
+    Parameters
+    ----------
+    weight : float
+        0 or more; lambda in the literature.
+
+    Raises
+    ------
+    ValueError
+        If `weight` is negative, or the input is not (n, d).
+    """
+
+    def __init__(self, weight, **options):
+        super().__init__(**options)
+        self.weight = check_number(weight, "weight", 0)
+
+    def call(self, code):
+        """Return the code, shape (n, d), after adding the penalty."""
+        self.add_loss(self.weight * l1_sparsity(code))
+        return code
+
+    def compute_output_shape(self, shape):
+        """Return the shape that came in."""
+        return shape
+
+    def get_config(self):
+        """Return the arguments that build this layer again, as Keras stores them with a model."""
+        return {**super().get_config(), "weight": self.weight}
+
+
+@_registered
+class Corruption(keras.layers.Layer):
+    """Images that are spoilt at random in training, and pass unchanged in inference: the input of a denoiser.
+
+    Call it with ``training=True`` to look at what it does.
+
+    gaussian
+        Adds noise of mean 0 and standard deviation `level` to every number. The sum is *not* clipped to [0, 1]:
+        clipped noise has another mean on black and on white than in between.
+    masking
+        Sets each pixel to 0 with probability `level`, all its channels together. Unlike dropout it does not scale up
+        what is left: the image gets darker, and the network has to see that.
+    salt-and-pepper
+        Sets each pixel to 0 or 1 with probability `level`, either with the same chance, all its channels together.
+
+    Parameters
+    ----------
+    kind : {'gaussian', 'masking', 'salt-and-pepper'}
+    level : float
+        Of Gaussian noise the standard deviation, 0 or more; else the share of spoilt pixels, from 0 to 1.
+    seed : int
+        0 or more; draws the noise. Each call goes on where the last one ended, and a reloaded layer too.
+
+    Raises
+    ------
+    ValueError
+        If `kind` is unknown, `level` out of range, or the input neither images nor vectors.
+
+    References
+    ----------
+    Vincent, Larochelle, Lajoie, Bengio and Manzagol (2010), JMLR 11, 3371-3408,
+    https://www.jmlr.org/papers/v11/vincent10a.html
+    """
+
+    def __init__(self, kind, level, seed=0, **options):
+        super().__init__(**options)
+        self.kind = check_choice(kind, KINDS, "kind of corruption")
+        self.level = check_number(level, "level", 0, *(() if kind == "gaussian" else (1,)))
+        self.seed = check_whole(seed, "seed", 0)
+        self.generator = keras.random.SeedGenerator(self.seed)
+
+    def call(self, images, training=False):
+        """Return images (n, h, w, c), or vectors (n, d) whose every number counts as a pixel."""
+        if len(images.shape) not in (2, 4):
+            shape = tuple(images.shape)
+            raise ValueError(f"The input has shape {shape}, but it takes images (n, h, w, c) or vectors (n, d).")
+        return getattr(self, f"_{self.kind.replace('-', '_')}")(images) if training else images
+
+    def _gaussian(self, images):
+        return images + self.level * keras.random.normal(ops.shape(images), dtype=images.dtype, seed=self.generator)
+
+    def _masking(self, images):
+        return ops.where(self._draw(images) < self.level, ops.zeros_like(images), images)
+
+    def _salt_and_pepper(self, images):
+        drawn = self._draw(images)
+        either = ops.cast(drawn < self.level / 2, images.dtype)
+        return ops.where(drawn < self.level, either, images)
+
+    def _draw(self, images):
+        """Return a number in [0, 1) for each pixel: in half precision it could be rounded to 1."""
+        shape = ops.shape(images)
+        shape = shape if len(shape) == 2 else (*shape[:-1], 1)
+        return keras.random.uniform(shape, dtype="float32", seed=self.generator)
+
+    def compute_output_shape(self, shape):
+        """Return the shape that came in."""
+        return shape
+
+    def get_config(self):
+        """Return the arguments that build this layer again, as Keras stores them with a model."""
+        return {**super().get_config(), "kind": self.kind, "level": self.level, "seed": self.seed}
+
+
+@_registered
+class GaussianSample(keras.layers.Layer):
+    """A draw from a Gaussian that its gradient passes through, in inference the mean.
+
+    ``mean + exp(log_variance / 2) * noise``, with standard normal noise: the draw is a function of mean and variance,
+    so both learn through it (the reparameterisation trick). For features take inference: the mean is the same at each
+    call.
+
+    Parameters
+    ----------
+    seed : int
+        0 or more; draws the noise.
+
+    Raises
+    ------
+    ValueError
+        If `seed` is negative, or the input is not a pair of the same shape.
+
+    References
+    ----------
+    Kingma and Welling (2014), https://arxiv.org/abs/1312.6114
+    """
+
+    def __init__(self, seed=0, **options):
+        super().__init__(**options)
+        self.seed = check_whole(seed, "seed", 0)
+        self.generator = keras.random.SeedGenerator(self.seed)
+
+    def call(self, inputs, training=False):
+        """Return draws, shape (n, d), from ``[mean, log_variance]``, each of shape (n, d)."""
+        mean, log_variance = inputs
+        if not training:
+            return mean
+        noise = keras.random.normal(ops.shape(mean), dtype=mean.dtype, seed=self.generator)
+        return mean + ops.exp(log_variance / 2) * noise
+
+    def compute_output_shape(self, shapes):
+        """Return the shape of the mean."""
+        return tuple(shapes[0])
+
+    def get_config(self):
+        """Return the arguments that build this layer again, as Keras stores them with a model."""
+        return {**super().get_config(), "seed": self.seed}
