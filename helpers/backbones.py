@@ -286,7 +286,13 @@ def small_encoder(shape: tuple[int, int, int], dimensions: int = 128, seed: int 
     -------
     keras.Sequential
         Maps images (n, h, w, c) to features (n, dimensions).
+
+    Raises
+    ------
+    ValueError
+        If `dimensions` is no whole number of 1 or more.
     """
+    check_whole(dimensions, "dimensions", 1)
     keras.utils.set_random_seed(seed)
     return keras.Sequential(
         [
@@ -306,8 +312,8 @@ def small_decoder(
     """Build the mirror of `small_encoder`, untrained: from features back to images.
 
     A dense layer, then two transposed convolutions of stride 2: the chapter *convolutional-autoencoder* builds it
-    layer by layer, and says why. An encoder and a decoder that are built with the same seed have different weights,
-    for their layers differ in shape; a chapter that trains both seeds once, before the encoder, or gives two seeds.
+    layer by layer, and says why. Its draws go on where those of the encoder of the same seed end: the two are the
+    autoencoder of that chapter, number by number, and no layer of one starts as a copy of a layer of the other.
 
     Parameters
     ----------
@@ -330,7 +336,6 @@ def small_decoder(
     ValueError
         If 4 does not divide height and width, or `dimensions` is no whole number of 1 or more.
     """
-    check_whole(dimensions, "dimensions", 1)
     height, width, channels = shape
     if height % 4 or width % 4:
         raise ValueError(
@@ -339,7 +344,7 @@ def small_decoder(
         )
     small = (height // 4, width // 4, 16)
     double = {"strides": 2, "padding": "same"}
-    keras.utils.set_random_seed(seed)
+    small_encoder(shape, dimensions, seed)  # for its draws alone
     return keras.Sequential(
         [
             layers.Input((dimensions,)),  # (dimensions,)
