@@ -1,4 +1,4 @@
-"""Images with their labels put aside: ``load(name) -> ImageSet``.
+"""Images and clips with their labels put aside: ``load(name) -> ImageSet``, or ``ClipSet`` where they move.
 
 A training loop takes ``image_set.images``; ``image_set.labels`` goes to `helpers.scorecard` and nowhere else.
 """
@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from ..validation import check_choice
 from .affective import load_affective
+from .clip_set import ClipSet
 from .digits import load_digits, load_shifted_digits
 from .folder import load_folder
 from .image_set import ImageSet
 from .kylberg import load_kylberg
 from .mnist import load_mnist
+from .moving_digits import load_moving_digits
 from .paintings import load_paintings
 from .patches import load_patches
 from .shapes import load_shapes
 from .textures import load_textures
 
-__all__ = ["LOADERS", "ImageSet", "load"]
+__all__ = ["LOADERS", "ClipSet", "ImageSet", "load"]
 
 LOADERS = {
     "digits": load_digits,
@@ -25,6 +27,7 @@ LOADERS = {
     "shapes": load_shapes,
     "textures": load_textures,
     "paintings": load_paintings,
+    "moving-digits": load_moving_digits,
     "patches": load_patches,
     "mnist": load_mnist,
     "kylberg": load_kylberg,
@@ -33,21 +36,21 @@ LOADERS = {
 }
 
 
-def load(name: str, **options) -> ImageSet:
+def load(name: str, **options) -> ImageSet | ClipSet:
     """Load a data set by its name.
 
     Parameters
     ----------
     name : str
-        Generated: ``'shifted-digits'``, ``'shapes'``, ``'textures'``, ``'paintings'``. Inside scikit-learn and
-        scikit-image: ``'digits'``, ``'patches'``. Downloaded or on your disk: ``'mnist'``. On your disk:
-        ``'kylberg'``, ``'affective'``, ``'folder'``.
+        Generated: ``'shifted-digits'``, ``'shapes'``, ``'textures'``, ``'paintings'``, ``'moving-digits'``. Inside
+        scikit-learn and scikit-image: ``'digits'``, ``'patches'``. Downloaded or on your disk: ``'mnist'``. On your
+        disk: ``'kylberg'``, ``'affective'``, ``'folder'``.
     **options
         Passed to the set's own loader, where they are described.
 
     Returns
     -------
-    ImageSet
+    ImageSet, or ClipSet for ``'moving-digits'``
 
     Raises
     ------
