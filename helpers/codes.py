@@ -178,7 +178,7 @@ def active_units(means, threshold: float = 0.01) -> int:
     means : array_like of float, shape (n, d)
         The posterior means, not draws: a draw varies even where the mean does not. With n of 2 or more.
     threshold : float
-        0 or more. The paper found a wide gap between the two kinds around its 0.01.
+        0 or more; 0.01 is that of the paper.
 
     Returns
     -------

@@ -63,6 +63,7 @@ class KLSparsity(keras.layers.Layer):
 
     def build(self, shape):
         """Make the running mean, one number for each unit, if there is a memory."""
+        _check_matrix(shape)
         if self.momentum:
             self.running = self.add_weight(
                 shape=(shape[-1],),
@@ -113,6 +114,10 @@ class L1Sparsity(keras.layers.Layer):
     def __init__(self, weight, **options):
         super().__init__(**options)
         self.weight = check_number(weight, "weight", 0)
+
+    def build(self, shape):
+        """Refuse what is no matrix (n, d)."""
+        _check_matrix(shape)
 
     def call(self, code):
         """Return the code, shape (n, d), after adding the penalty."""
@@ -169,11 +174,13 @@ class Corruption(keras.layers.Layer):
         self.seed = check_whole(seed, "seed", 0)
         self.generator = keras.random.SeedGenerator(self.seed)
 
+    def build(self, shape):
+        """Refuse what is neither images nor vectors."""
+        if len(shape) not in (2, 4):
+            raise ValueError(f"The input has shape {tuple(shape)}: give images (n, h, w, c) or vectors (n, d).")
+
     def call(self, images, training=False):
         """Return images (n, h, w, c), or vectors (n, d) whose every number counts as a pixel."""
-        if len(images.shape) not in (2, 4):
-            shape = tuple(images.shape)
-            raise ValueError(f"The input has shape {shape}, but it takes images (n, h, w, c) or vectors (n, d).")
         return getattr(self, f"_{self.kind.replace('-', '_')}")(images) if training else images
 
     def _gaussian(self, images):
@@ -230,6 +237,11 @@ class GaussianSample(keras.layers.Layer):
         self.seed = check_whole(seed, "seed", 0)
         self.generator = keras.random.SeedGenerator(self.seed)
 
+    def build(self, shapes):
+        """Refuse what is no pair of the same shape."""
+        if len(shapes) != 2 or not all(isinstance(shape, list | tuple) for shape in shapes) or shapes[0] != shapes[1]:
+            raise ValueError(f"The input has shape {shapes}: give [mean, log_variance], two of the same shape (n, d).")
+
     def call(self, inputs, training=False):
         """Return draws, shape (n, d), from ``[mean, log_variance]``, each of shape (n, d)."""
         mean, log_variance = inputs
@@ -245,3 +257,8 @@ class GaussianSample(keras.layers.Layer):
     def get_config(self):
         """Return the arguments that build this layer again, as Keras stores them with a model."""
         return {**super().get_config(), "seed": self.seed}
+
+
+def _check_matrix(shape) -> None:
+    if len(shape) != 2:
+        raise ValueError(f"The input has shape {tuple(shape)}, but a penalty on units takes (n, d): flatten it first.")
