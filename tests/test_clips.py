@@ -1,9 +1,14 @@
 """Clips: the set that holds them, and digits that move as they should."""
 
+import shutil
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from helpers import datasets
 from helpers.datasets import ClipSet, ImageSet, moving_digits
@@ -375,3 +380,168 @@ def test_what_does_not_fit_together_is_refused(change, said):
     fitting = {"clips": np.zeros((2, 3, 4, 4, 1)), "labels": [0, 1], "class_names": ("a", "b"), "name": "test"}
     with pytest.raises(ValueError, match=said):
         ClipSet(**fitting | {"source": "here", "licence": "none"} | change)
+
+
+# ------------------------------------------------------------------------------------------------ clips of the user's
+
+
+def level(number: int, size: int = 16) -> np.ndarray:
+    """Return an image whose grey level is its number; one corner keeps it from being a mask of few levels."""
+    pixels = np.full((size, size), number, np.uint8)
+    pixels[0, :12] = np.arange(12)
+    return pixels
+
+
+def record(folder: Path, first: int, frames: int, ending: str = "png") -> None:
+    folder.mkdir(parents=True)
+    for number in range(frames):
+        Image.fromarray(level(first + number)).save(folder / f"frame{number}.{ending}")
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Two classes; twelve frames, of which the tenth is named frame9 and the eleventh frame10, and five and eight."""
+    record(tmp_path / "walk" / "b", 100, 12)
+    record(tmp_path / "walk" / "a", 150, 5)
+    record(tmp_path / "jump" / "deep" / "c", 200, 8)
+    return tmp_path
+
+
+def read(folder: Path, **options) -> ClipSet:
+    return datasets.load("clips", path=folder, **{"size": 16, "channels": 1, "length": 4} | options)
+
+
+def levels(clips: ClipSet) -> list[list[int]]:
+    return np.rint(clips.clips[:, :, 8, 8, 0] * 255).astype(int).tolist()
+
+
+def test_recordings_are_cut_into_clips_in_the_order_of_their_numbers(recordings):
+    clips = read(recordings)
+    assert clips.class_names == ("jump", "walk")
+    assert clips.labels.tolist() == [0, 0, 1, 1, 1, 1]
+    assert levels(clips) == [
+        [200, 201, 202, 203],
+        [204, 205, 206, 207],
+        [150, 151, 152, 153],
+        [100, 101, 102, 103],
+        [104, 105, 106, 107],
+        [108, 109, 110, 111],
+    ]
+    assert clips.groups.tolist() == [0, 0, 1, 2, 2, 2]
+    assert clips.positions is None
+    assert clips.source == f"the folder {recordings.name}, 6 clips of 3 recordings"
+
+
+def test_a_stride_leaves_frames_out_and_a_limit_clips(recordings):
+    assert levels(read(recordings, length=2, stride=3)) == [[200, 203], [150, 153], [100, 103], [106, 109]]
+    assert levels(read(recordings, length=2, stride=3, per_recording=1)) == [[200, 203], [150, 153], [100, 103]]
+
+
+def test_recordings_that_are_too_short_are_all_named(recordings):
+    with pytest.raises(
+        ValueError, match=r"2 of the 3 recordings in .* clip of 9 at stride 1: jump/deep/c, walk/a; ask"
+    ):
+        read(recordings, length=9)
+
+
+def test_a_copy_of_a_recording_shares_its_group(recordings):
+    shutil.copytree(recordings / "walk" / "a", recordings / "walk" / "z")
+    assert read(recordings).groups.tolist() == [0, 0, 1, 2, 2, 2, 1]
+    shutil.copytree(recordings / "walk" / "a", recordings / "jump" / "z")
+    with pytest.raises(
+        ValueError, match=r"2 of the 5 recordings .* two classes: walk/a = jump/z, walk/z = jump/z; keep"
+    ):
+        read(recordings)
+
+
+def test_damaged_frames_are_all_named(recordings):
+    (recordings / "walk" / "a" / "frame1.png").write_bytes(b"no image")
+    (recordings / "jump" / "deep" / "c" / "frame2.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"2 of 24 images .*jump/deep/c/frame2.png.*walk/a/frame1.png"):
+        read(recordings)
+
+
+def test_frames_in_no_recording_or_in_no_class_are_named(recordings):
+    Image.fromarray(level(3)).save(recordings / "stray.png")
+    with pytest.raises(ValueError, match=r"1 of the images in .* must not lie beside the subfolders: stray.png"):
+        read(recordings)
+    Image.fromarray(level(3)).save(recordings / "walk" / "loose.png")
+    with pytest.raises(ValueError, match=r"1 of the images in .* in no recording: walk/loose.png; .*load\('folder'\)"):
+        read(recordings)
+
+
+def test_masks_among_frames_are_reported_or_left_out(recordings):
+    record(recordings / "walk" / "masks", 0, 4)
+    with pytest.raises(ValueError, match=r"4 of the 29 images .* look like masks"):
+        read(recordings)
+    assert len(read(recordings, masks="skip")) == 6
+    assert len(read(recordings, masks="keep")) == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"length": 1}, "length=1, but it is a whole number of 2 or more"),
+        ({"stride": 0}, "stride=0, but"),
+        ({"per_recording": 0}, "per_recording=0, but"),
+        ({"channels": 2}, "channels=2, but"),
+        ({"size": (1, 2, 3)}, "height and width"),
+        ({"masks": "drop"}, "Unknown way with masks"),
+    ],
+)
+def test_a_way_to_read_clips_that_there_is_not_is_refused(recordings, options, said):
+    with pytest.raises(ValueError, match=said):
+        read(recordings, **options)
+
+
+def test_a_folder_without_clips_is_refused(tmp_path):
+    (tmp_path / "walk").mkdir()
+    with pytest.raises(FileNotFoundError, match="has no clips in subfolders"):
+        read(tmp_path)
+    with pytest.raises(FileNotFoundError, match="There is no folder"):
+        read(tmp_path / "other")
+    with pytest.raises(FileNotFoundError, match="needs path="):
+        datasets.load("clips")
+
+
+def film(path: Path, grey: list[int]) -> None:
+    """Write a video whose frames have these levels of red, and half of them of blue."""
+    cv2 = pytest.importorskip("cv2")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (32, 32))
+    assert video.isOpened()
+    for value in grey:
+        pixels = np.zeros((32, 32, 3), np.uint8)
+        pixels[..., 2], pixels[..., 0] = value, value // 2  # blue, green, red
+        video.write(pixels)
+    video.release()
+
+
+def test_videos_are_clips_too_beside_folders_of_frames(recordings):
+    film(recordings / "walk" / "b0.avi", list(range(100, 196, 8)))
+    clips = read(recordings, channels=3, length=3, stride=2)
+    assert clips.labels.tolist() == [0, 1, 1, 1, 1, 1]
+    assert clips.groups.tolist() == [0, 1, 2, 2, 3, 3]  # a, b, b0.avi
+    colours = clips.clips[-2:, :, 8, 8] * 255
+    np.testing.assert_allclose(colours[..., 0], [[100, 116, 132], [148, 164, 180]], atol=6)
+    np.testing.assert_allclose(colours[..., 1], 0, atol=6)
+    np.testing.assert_allclose(colours[..., 2], colours[..., 0] / 2, atol=6)
+    assert len(read(recordings, length=3, stride=2, per_recording=1)) == 4
+
+
+def test_damaged_videos_are_all_named(tmp_path):
+    film(tmp_path / "walk" / "whole.avi", [100] * 20)
+    film(tmp_path / "walk" / "cut.avi", [100] * 20)
+    content = (tmp_path / "walk" / "cut.avi").read_bytes()
+    (tmp_path / "walk" / "cut.avi").write_bytes(content[: len(content) // 2])
+    (tmp_path / "walk" / "text.mp4").write_bytes(b"no video")
+    with pytest.raises(ValueError, match=r"2 of 3 videos .* or no videos: walk/cut.avi, walk/text.mp4; replace"):
+        read(tmp_path)
+
+
+def test_videos_without_opencv_say_what_to_install(tmp_path, monkeypatch):
+    (tmp_path / "walk").mkdir()
+    (tmp_path / "walk" / "a.mp4").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(ImportError, match=r"1 of the clips .* pip install 'features-without-labels\[video\]'"):
+        read(tmp_path)

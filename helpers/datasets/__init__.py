@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..validation import check_choice
 from .affective import load_affective
+from .clip_folder import load_clips
 from .clip_set import ClipSet
 from .digits import load_digits, load_shifted_digits
 from .folder import load_folder
@@ -33,6 +34,7 @@ LOADERS = {
     "kylberg": load_kylberg,
     "affective": load_affective,
     "folder": load_folder,
+    "clips": load_clips,
 }
 
 
@@ -44,13 +46,13 @@ def load(name: str, **options) -> ImageSet | ClipSet:
     name : str
         Generated: ``'shifted-digits'``, ``'shapes'``, ``'textures'``, ``'paintings'``, ``'moving-digits'``. Inside
         scikit-learn and scikit-image: ``'digits'``, ``'patches'``. Downloaded or on your disk: ``'mnist'``. On your
-        disk: ``'kylberg'``, ``'affective'``, ``'folder'``.
+        disk: ``'kylberg'``, ``'affective'``, ``'folder'``, ``'clips'``.
     **options
         Passed to the set's own loader, where they are described.
 
     Returns
     -------
-    ImageSet, or ClipSet for ``'moving-digits'``
+    ImageSet, or ClipSet for ``'moving-digits'`` and ``'clips'``
 
     Raises
     ------

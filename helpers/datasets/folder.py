@@ -14,7 +14,18 @@ from .. import runtime
 from ..validation import check_choice, check_whole
 from .image_set import ImageSet
 
-__all__ = ["find_images", "load_folder", "read_images", "shown", "users_folder"]
+__all__ = [
+    "check_size",
+    "check_strays",
+    "class_folders",
+    "find_images",
+    "fit",
+    "load_folder",
+    "read_images",
+    "shown",
+    "users_folder",
+    "without_masks",
+]
 
 _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 _MASK_WORDS = (
@@ -80,24 +91,15 @@ def load_folder(
     """
     if path is None:
         raise FileNotFoundError("load('folder') needs path=...: a folder with one subfolder of images per class.")
-    home, size = Path(path).expanduser(), _height_and_width(size)
-    if channels not in (1, 3):
-        raise ValueError(f"channels={channels}, but images are grey (1) or colour (3).")
+    home, size = Path(path).expanduser(), check_size(size, channels)
     check_choice(masks, ("report", "skip", "keep"), "way with masks")
-    if not home.is_dir():
-        raise FileNotFoundError(f"There is no folder {home}: give a folder with one subfolder of images per class.")
-    folders = [
-        folder
-        for folder in sorted(home.iterdir())
-        if folder.is_dir() and not folder.name.startswith((".", "__"))  # what systems and tools leave behind
-    ]
-    files = {folder.name: find_images(folder) for folder in folders}
+    files = {folder.name: find_images(folder) for folder in class_folders(home)}
     if masks != "keep":
-        files = _without_masks(files, home, masks)
+        files = without_masks(files, home, masks)
     files = {name: found for name, found in files.items() if found}
     if not files:
         raise FileNotFoundError(f"The folder {home} has no images in subfolders: put each class into a subfolder.")
-    _check_strays(home)
+    check_strays(home)
     paths = [file for found in files.values() for file in found]
     labels = np.repeat(np.arange(len(files)), [len(found) for found in files.values()])
     return ImageSet(
@@ -109,6 +111,19 @@ def load_folder(
         licence,
         _groups_of_copies(paths, labels, home),
     )
+
+
+def class_folders(home: Path) -> list[Path]:
+    """Return the subfolders of a folder in the order of their names, each a class, without what tools leave behind.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    """
+    if not home.is_dir():
+        raise FileNotFoundError(f"There is no folder {home}: give a folder with one subfolder of images per class.")
+    return [folder for folder in sorted(home.iterdir()) if folder.is_dir() and not folder.name.startswith((".", "__"))]
 
 
 def users_folder(path: Path | str | None, name: str, embedded: str) -> Path:
@@ -204,14 +219,31 @@ def _is_image(file: Path) -> bool:
     return file.suffix.lower() in _ENDINGS and file.name[0] != "." and not file.is_dir()
 
 
-def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
+def check_size(size: int | tuple[int, int], channels: int) -> tuple[int, int]:
+    """Return height and width of the images that are asked for.
+
+    Raises
+    ------
+    ValueError
+        If `size` is no whole number or two, or `channels` is neither 1 nor 3.
+    """
     sides = (size, size) if np.ndim(size) == 0 else tuple(size)
     if len(sides) != 2:
         raise ValueError(f"size={size!r}, but it is one number of pixels, or height and width.")
-    return check_whole(sides[0], "size", 1), check_whole(sides[1], "size", 1)
+    height, width = check_whole(sides[0], "size", 1), check_whole(sides[1], "size", 1)
+    if channels not in (1, 3):
+        raise ValueError(f"channels={channels}, but images are grey (1) or colour (3).")
+    return height, width
 
 
-def _check_strays(home: Path) -> None:
+def check_strays(home: Path) -> None:
+    """Refuse images that lie beside the subfolders, in no class.
+
+    Raises
+    ------
+    ValueError
+        If there are any; the sentence names them.
+    """
     strays = sorted(file.name for file in home.iterdir() if _is_image(file))
     if strays:
         raise ValueError(
@@ -227,10 +259,22 @@ def _read(file: Path, size: tuple[int, int], mode: str) -> np.ndarray:
         upright = ImageOps.exif_transpose(image)
         if upright.has_transparency_data:
             upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
-        return np.asarray(ImageOps.fit(upright.convert(mode), size[::-1], Image.Resampling.BICUBIC))
+        return fit(upright.convert(mode), size)
 
 
-def _without_masks(files: dict[str, list[Path]], home: Path, masks: str) -> dict[str, list[Path]]:
+def fit(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """Crop an image about its centre to the shape of `size` (height and width), resize it, and return its pixels."""
+    return np.asarray(ImageOps.fit(image, size[::-1], Image.Resampling.BICUBIC))
+
+
+def without_masks(files: dict[str, list[Path]], home: Path, masks: str) -> dict[str, list[Path]]:
+    """Return the files of each class without masks, or report them: see `load_folder`.
+
+    Raises
+    ------
+    ValueError
+        If there are masks and `masks` is ``'report'``.
+    """
     found = {name: _masks(paths, home) for name, paths in files.items()}
     names = [str(file.relative_to(home)) for some in found.values() for file in sorted(some)]
     if names and masks == "report":
