@@ -82,7 +82,7 @@ class KLSparsity(keras.layers.Layer):
             if training:
                 self.running.assign(remembered)
             rho_hat = rho_hat + ops.stop_gradient(remembered - rho_hat)  # the value of one, the gradient of the other
-        self.add_loss(self.weight * ops.sum(bernoulli_divergence(self.rho, rho_hat)))
+        self.add_loss(self.weight * ops.sum(bernoulli_divergence(self.rho, rho_hat, check=False)))
         return activations
 
     def compute_output_shape(self, shape):
@@ -154,7 +154,7 @@ class Corruption(keras.layers.Layer):
     level : float
         Of Gaussian noise the standard deviation, 0 or more; else the share of spoilt pixels, from 0 to 1.
     seed : int
-        0 or more; draws the noise. Each call goes on where the last one ended, and a reloaded layer too.
+        0 or more; draws the noise. Each call goes on where the last one ended; a reloaded layer begins again.
 
     Raises
     ------
@@ -220,7 +220,7 @@ class GaussianSample(keras.layers.Layer):
     Parameters
     ----------
     seed : int
-        0 or more; draws the noise.
+        0 or more; draws the noise. Each call goes on where the last one ended; a reloaded layer begins again.
 
     Raises
     ------

@@ -20,7 +20,7 @@ __all__ = ["bernoulli_divergence", "gaussian_divergence", "kl_sparsity", "l1_spa
 _MARGIN = 1e-9  # keeps logarithms finite at 0 and 1; at 0.001 it changes a divergence by less than 1e-6
 
 
-def bernoulli_divergence(rho: float, rho_hat):
+def bernoulli_divergence(rho: float, rho_hat, check: bool = True):
     """Return how far a unit that is on with probability `rho_hat` is from one that is on with probability `rho`.
 
     The Kullback-Leibler divergence of two Bernoulli distributions, elementwise, in nats::
@@ -40,6 +40,8 @@ def bernoulli_divergence(rho: float, rho_hat):
         The wanted probability, strictly between 0 and 1.
     rho_hat : array_like of float
         In [0, 1]; of any shape.
+    check : bool
+        Whether to look at values that are at hand. A GPU has to be waited for, so a training step does not look.
 
     Returns
     -------
@@ -57,8 +59,13 @@ def bernoulli_divergence(rho: float, rho_hat):
     """
     check_number(rho, "rho", 0, 1, strictly=True)
     rho_hat = _floats(rho_hat)
-    _check_probabilities(rho_hat, "rho_hat")
-    return _divergence(rho, _nan_outside(rho_hat))
+    if check:
+        _check_probabilities(rho_hat, "rho_hat")
+    rho_hat = _nan_outside(rho_hat)
+    on = rho_hat + _MARGIN * (1 - 2 * rho_hat)
+    off = (1 - rho_hat) - _MARGIN * (1 - 2 * rho_hat)  # not 1 - on, which is rounded to 0 at rho_hat = 1
+    rho = ops.cast(rho, "float32")
+    return rho * (ops.log(rho) - ops.log(on)) + (1 - rho) * (ops.log(1 - rho) - ops.log(off))
 
 
 def mean_activation(activations, check: bool = True):
@@ -89,7 +96,7 @@ def mean_activation(activations, check: bool = True):
     return ops.mean(_nan_outside(activations), axis=0)
 
 
-def kl_sparsity(activations, rho: float):
+def kl_sparsity(activations, rho: float, check: bool = True):
     """Return the penalty that keeps each unit on for a share `rho` of the images.
 
     ``sum over units j of KL(rho || rho_hat_j)``, with `rho_hat_j` the *mean over the batch* of unit j: mean first,
@@ -103,6 +110,8 @@ def kl_sparsity(activations, rho: float):
         In [0, 1].
     rho : float
         The wanted mean activation, strictly between 0 and 1.
+    check : bool
+        As for `mean_activation`.
 
     Returns
     -------
@@ -118,8 +127,8 @@ def kl_sparsity(activations, rho: float):
     ----------
     Ng (2011), *Sparse autoencoder*, CS294A lecture notes, Stanford University
     """
-    check_number(rho, "rho", 0, 1, strictly=True)
-    return ops.sum(_divergence(rho, mean_activation(activations)))
+    # means of probabilities are probabilities: nothing to look at twice
+    return ops.sum(bernoulli_divergence(rho, mean_activation(activations, check), check=False))
 
 
 def l1_sparsity(code):
@@ -191,13 +200,6 @@ def gaussian_divergence(mean, log_variance):
         raise ValueError(f"`mean` has shape {shapes[0]} and `log_variance` {shapes[1]}: give one of each a dimension.")
     # expm1 keeps the digits that exp(x) - 1 loses near 0, where the two parts almost cancel
     return 0.5 * (ops.square(mean) + ops.expm1(log_variance) - log_variance)
-
-
-def _divergence(rho, rho_hat):
-    on = rho_hat + _MARGIN * (1 - 2 * rho_hat)
-    off = (1 - rho_hat) - _MARGIN * (1 - 2 * rho_hat)  # not 1 - on, which is rounded to 0 at rho_hat = 1
-    rho = ops.cast(rho, "float32")
-    return rho * (ops.log(rho) - ops.log(on)) + (1 - rho) * (ops.log(1 - rho) - ops.log(off))
 
 
 def _floats(values):
