@@ -89,6 +89,30 @@ def test_whole_numbers_of_any_integer_type_come_back_as_int(value):
     assert type(validation.check_whole(value, "k", 1)) is int
 
 
+@pytest.mark.parametrize("value", [True, "0.5", None, [0.5], float("nan"), -0.1, 1.1, float("inf")])
+def test_what_is_no_number_of_the_range_is_refused(value):
+    with pytest.raises(ValueError, match=r"level=.*, but it is a number from 0 to 1\.$"):
+        validation.check_number(value, "level", 0, 1)
+
+
+@pytest.mark.parametrize("value", [0, 1, -0.1, float("nan")])
+def test_the_ends_of_an_open_range_are_refused(value):
+    with pytest.raises(ValueError, match=r"rho=.*, but it is a number strictly between 0 and 1\.$"):
+        validation.check_number(value, "rho", 0, 1, strictly=True)
+
+
+@pytest.mark.parametrize(("strictly", "range_"), [(False, "of 0 or more"), (True, "more than 0")])
+@pytest.mark.parametrize("value", [-1, float("inf"), float("nan")])
+def test_what_is_no_number_of_a_range_without_end_is_refused(value, strictly, range_):
+    with pytest.raises(ValueError, match=rf"weight=.*, but it is a number {range_}\.$"):
+        validation.check_number(value, "weight", 0, strictly=strictly)
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.5, np.float32(0.5), np.int64(1)])
+def test_numbers_of_any_type_come_back_as_float(value):
+    assert type(validation.check_number(value, "level", 0, 1)) is float
+
+
 @pytest.mark.parametrize("k", [True, 2.0, "2"])
 def test_a_number_of_neighbours_that_is_no_whole_number_is_refused(k):
     with pytest.raises(ValueError, match="with 5 rows: ask for a whole number from 1 to 4"):
