@@ -43,6 +43,7 @@ FLOORS = {
     "distances": 2,
     "weights": 2,
     "features": 2,
+    "augment": 1,
     "datasets": 1,
     "losses": 1,
     "layers": 1,
