@@ -11,12 +11,26 @@ which no training survives unnoticed.
 
 from __future__ import annotations
 
+import numpy as np
 from keras import ops
 
 from .validation import check_number
 
-__all__ = ["bernoulli_divergence", "gaussian_divergence", "kl_sparsity", "l1_sparsity", "mean_activation"]
+__all__ = [
+    "alignment",
+    "bernoulli_divergence",
+    "contrastive",
+    "gaussian_divergence",
+    "kl_sparsity",
+    "l1_sparsity",
+    "mean_activation",
+    "nt_xent",
+    "pair_distances",
+    "triplet",
+    "uniformity",
+]
 
+_SHORTEST = 1e-6  # length of an embedding that is scaled to 1
 _MARGIN = 1e-9  # keeps logarithms finite at 0 and 1; at 0.001 it changes a divergence by less than 1e-6
 
 
@@ -200,6 +214,287 @@ def gaussian_divergence(mean, log_variance):
         raise ValueError(f"`mean` has shape {shapes[0]} and `log_variance` {shapes[1]}: give one of each a dimension.")
     # expm1 keeps the digits that exp(x) - 1 loses near 0, where the two parts almost cancel
     return 0.5 * (ops.square(mean) + ops.expm1(log_variance) - log_variance)
+
+
+# ---- pairs of embeddings
+
+
+def pair_distances(first, second):
+    """Return the Euclidean distance of each pair of embeddings.
+
+    Where the two are equal the distance is 0, and so is its gradient. The root of a sum of squares has none there:
+    written plainly, one pair of equal embeddings makes every weight NaN.
+
+    Parameters
+    ----------
+    first, second : array_like of float, shape (n, d)
+        Row i of both is a pair.
+
+    Returns
+    -------
+    tensor of float32, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If the shapes are not (n, d) or differ.
+    """
+    first, second = _check_pairs(first=first, second=second)
+    return _safe_root(_squared_distances(first, second))
+
+
+def contrastive(distances, similar, margin: float = 1.0):
+    """Return the margin loss of pairs: similar ones are drawn together, others pushed until they are `margin` apart.
+
+    The mean over the pairs of ::
+
+        similar d^2 / 2 + (1 - similar) max(0, margin - d)^2 / 2
+
+    Here **1 means similar**. The paper has it the other way round (its Y is 0 for a similar pair), and so has other
+    literature. A network trained by the wrong convention learns just as smoothly: it draws strangers together and
+    pushes twins apart, and no loss curve tells. Look at the distances of both kinds.
+
+    Dissimilar pairs farther apart than `margin` have no gradient, so `margin` sets the scale of the embedding.
+    Without dissimilar pairs the loss is smallest where all embeddings are equal.
+
+    Parameters
+    ----------
+    distances : array_like of float, shape (n,)
+        0 or more, as `pair_distances` gives them: not similarities, and not squared.
+    similar : array_like of bool, int or float, shape (n,)
+        1 where a pair is similar, 0 where it is not.
+    margin : float
+        0 or more.
+
+    Returns
+    -------
+    tensor of float32, shape ()
+        0 or more. NaN if `similar` holds anything but 0 and 1, or a distance is negative.
+
+    Raises
+    ------
+    ValueError
+        If `margin` is negative, the shapes are not (n,) or differ, or `similar`, given as an array, holds anything but
+        0 and 1.
+
+    References
+    ----------
+    Hadsell, Chopra and LeCun (2006), Dimensionality reduction by learning an invariant mapping,
+    https://doi.org/10.1109/CVPR.2006.100
+
+    Examples
+    --------
+    >>> float(contrastive([0.5, 0.5, 2.0], [1, 0, 0]))  # doctest: +ELLIPSIS
+    0.0833...
+    """
+    check_number(margin, "margin", 0)
+    if not hasattr(similar, "shape") or isinstance(similar, np.ndarray):
+        _check_similar(np.asarray(similar))
+    distances, similar = _floats(distances), _floats(similar)
+    if len(distances.shape) != 1 or _differ(distances, similar):
+        raise ValueError(
+            f"`distances` has shape {tuple(distances.shape)} and `similar` {tuple(similar.shape)}, but both have one "
+            f"axis (n,), with an entry for each pair."
+        )
+    fits = ops.logical_and(ops.logical_or(similar == 0, similar == 1), distances >= 0)
+    together = ops.square(distances)
+    apart = ops.square(ops.maximum(margin - distances, 0))
+    return ops.mean(ops.where(fits, similar * together + (1 - similar) * apart, float("nan"))) / 2
+
+
+def nt_xent(first, second, temperature: float = 0.5):
+    """Return SimCLR's loss: each view is to find its other view among all others of the batch.
+
+    Embeddings are scaled to length 1, so that a product is a cosine. Of the 2n views, view i sees its other view p(i)
+    and 2n - 2 strangers, and the loss is the cross-entropy of a softmax over them, averaged over the 2n views::
+
+        - log( exp(z_i z_p(i) / temperature) / sum over k != i of exp(z_i z_k / temperature) )
+
+    It is log(2n - 1) where all embeddings are equal: a run that stays there has collapsed. The smaller `temperature`,
+    the more the nearest strangers count. The larger the batch, the harder the question, so losses of different batch
+    sizes cannot be compared. Two images of one class are strangers, too: in small batches of few classes a part of
+    what is pushed apart should not be.
+
+    Parameters
+    ----------
+    first, second : array_like of float, shape (n, d)
+        Row i of both are views of image i; n is 2 or more.
+    temperature : float
+        More than 0.
+
+    Returns
+    -------
+    tensor of float32, shape ()
+        The same with `first` and `second` exchanged, rotated together, or scaled.
+
+    Raises
+    ------
+    ValueError
+        If `temperature` is not above 0, the shapes are not (n, d) or differ, or there is one pair only, which has no
+        strangers. A compiled step of TensorFlow does not know how many there are: there one pair has the loss 0.
+
+    References
+    ----------
+    Chen, Kornblith, Norouzi and Hinton (2020), A simple framework for contrastive learning of visual representations,
+    https://arxiv.org/abs/2002.05709
+    """
+    check_number(temperature, "temperature", 0, strictly=True)
+    first, second = (_unit(embeddings) for embeddings in _check_pairs(first=first, second=second))
+    if first.shape[0] == 1:
+        raise ValueError("A batch of one pair has no strangers to tell it from: NT-Xent needs two pairs or more.")
+    views = ops.concatenate([first, second])
+    own = ops.sum(first * second, axis=1) / temperature
+    logits = _without_diagonal(ops.matmul(views, ops.transpose(views)) / temperature)
+    return ops.mean(ops.logsumexp(logits, axis=1) - ops.concatenate([own, own]))
+
+
+def triplet(anchor, positive, negative, margin: float = 0.2):
+    """Return the triplet loss: an anchor is to be nearer to its own kind than to another, by `margin`.
+
+    The mean over the triplets of ``max(0, |anchor - positive|^2 - |anchor - negative|^2 + margin)``, with *squared*
+    distances, as in the paper, of the embeddings as they are. The paper scales them to length 1 first: do so, or they
+    can grow to please the loss. Triplets that are right by more than `margin` have no gradient, which soon are most of
+    those drawn at random. The loss is `margin` where all embeddings are equal: a run that stays there has collapsed.
+
+    Parameters
+    ----------
+    anchor, positive, negative : array_like of float, shape (n, d)
+        Row i of all three is a triplet.
+    margin : float
+        0 or more.
+
+    Returns
+    -------
+    tensor of float32, shape ()
+
+    Raises
+    ------
+    ValueError
+        If `margin` is negative, or the shapes are not (n, d) or differ.
+
+    References
+    ----------
+    Schroff, Kalenichenko and Philbin (2015), FaceNet: a unified embedding for face recognition and clustering,
+    https://doi.org/10.1109/CVPR.2015.7298682
+    """
+    check_number(margin, "margin", 0)
+    anchor, positive, negative = _check_pairs(anchor=anchor, positive=positive, negative=negative)
+    nearer = _squared_distances(anchor, positive) - _squared_distances(anchor, negative)
+    return ops.mean(ops.maximum(nearer + margin, 0))
+
+
+def alignment(first, second):
+    """Return how far apart the two embeddings of a pair lie: the mean over the pairs of their squared distance.
+
+    Embeddings are scaled to length 1 first, so the result lies in [0, 4]: 0 where the two of each pair are equal, 2
+    where they are at right angles, 4 where they are opposite. A collapsed network is perfectly aligned: read it beside
+    `uniformity`.
+
+    Parameters
+    ----------
+    first, second : array_like of float, shape (n, d)
+        Row i of both is a similar pair.
+
+    Returns
+    -------
+    tensor of float32, shape ()
+
+    Raises
+    ------
+    ValueError
+        If the shapes are not (n, d) or differ.
+
+    References
+    ----------
+    Wang and Isola (2020), Understanding contrastive representation learning through alignment and uniformity on the
+    hypersphere, https://arxiv.org/abs/2005.10242 (alpha = 2)
+    """
+    first, second = _check_pairs(first=first, second=second)
+    return ops.mean(_squared_distances(_unit(first), _unit(second)))
+
+
+def uniformity(embeddings):
+    """Return how evenly embeddings lie on the sphere, lower is more even: log of the mean over pairs of exp(-2 d^2).
+
+    Embeddings are scaled to length 1 first; d is the distance of two different rows. It is 0 where all of them are
+    equal. Where they are spread evenly it nears -4 in high dimensions (all at right angles give -4); with n rows it
+    cannot be below -4 n / (n - 1), so compare numbers of equally many rows.
+
+    Parameters
+    ----------
+    embeddings : array_like of float, shape (n, d)
+        Of different images; n is 2 or more.
+
+    Returns
+    -------
+    tensor of float32, shape ()
+        0 or less.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not (n, d), or there is one row only.
+
+    References
+    ----------
+    Wang and Isola (2020), https://arxiv.org/abs/2005.10242 (t = 2)
+    """
+    embeddings = _floats(embeddings)
+    _check_matrix(embeddings, "embeddings")
+    if embeddings.shape[0] == 1:
+        raise ValueError("One embedding has no distance to another: uniformity needs two rows or more.")
+    embeddings = _unit(embeddings)
+    n = ops.cast(ops.shape(embeddings)[0], "float32")
+    exponents = 4 * (ops.matmul(embeddings, ops.transpose(embeddings)) - 1)  # -2 d^2 = -2 (2 - 2 cosine)
+    return ops.logsumexp(_without_diagonal(exponents)) - ops.log(n * (n - 1))
+
+
+def _check_pairs(**embeddings) -> list:
+    """Return matrices of embeddings as float32, all of one shape."""
+    matrices = {name: _floats(values) for name, values in embeddings.items()}
+    for name, values in matrices.items():
+        _check_matrix(values, name)
+    (name, matrix), *others = matrices.items()
+    for other, values in others:
+        if _differ(matrix, values):
+            raise ValueError(
+                f"`{name}` has shape {tuple(matrix.shape)} and `{other}` {tuple(values.shape)}: row i of both belongs "
+                f"together, so they need one shape."
+            )
+    return list(matrices.values())
+
+
+def _differ(one, other) -> bool:
+    """Return whether two shapes are known to differ: None stands for a number that is not known yet."""
+    sides = zip(one.shape, other.shape, strict=False)
+    return len(one.shape) != len(other.shape) or any(a != b for a, b in sides if None not in (a, b))
+
+
+def _check_similar(similar: np.ndarray) -> None:
+    if not np.isin(similar, (0, 1)).all():
+        raise ValueError("`similar` holds more than 0 and 1: here 1 means similar and 0 dissimilar.")
+
+
+def _squared_distances(first, second):
+    return ops.sum(ops.square(first - second), axis=1)
+
+
+def _safe_root(squares):
+    """Return the square root, at 0 with the gradient 0."""
+    above = squares > 0
+    return ops.where(above, ops.sqrt(ops.where(above, squares, 1)), 0)
+
+
+def _unit(embeddings):
+    """Scale rows to length 1; rows that are too short to have a direction stay, so that no gradient explodes."""
+    length = _safe_root(ops.sum(ops.square(embeddings), axis=1, keepdims=True))
+    return embeddings / ops.where(length > _SHORTEST, length, 1)
+
+
+def _without_diagonal(products):
+    """Put what vanishes in a softmax where a row meets itself."""
+    places = ops.arange(ops.shape(products)[0])
+    return ops.where(ops.equal(places[:, None], places[None, :]), -1e30, products)
 
 
 def _floats(values):
