@@ -1,4 +1,4 @@
-"""Ask frozen features simple questions: who are the neighbours, and does a plane separate the classes?
+"""Ask frozen features simple questions: who are the neighbours, does a plane separate the classes, what is known?
 
 And with few labels only: what do the images without labels add, when labels spread along a graph of neighbours?
 """
@@ -12,14 +12,15 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from .distances import check_distances, pairwise_distances
-from .validation import check_features, check_labels, check_neighbours, check_whole
+from .validation import check_features, check_labels, check_neighbours, check_regular, check_whole
 
 __all__ = [
     "FewLabels",
@@ -32,9 +33,11 @@ __all__ = [
     "linear_probe",
     "nearest",
     "neighbour_graph",
+    "regression_probe",
 ]
 
 _BLOCK = 2**24  # numbers in a block of columns
+_STRENGTHS = np.logspace(-4, 6, 21)  # of the penalty of a ridge regression, for each probe image
 UNKNOWN = -1  # the label of an image whose label is not given, as in scikit-learn
 
 _NO_EQUILIBRIUM = (
@@ -118,6 +121,74 @@ def linear_probe(features, labels, probe_features, probe_labels, strength: float
 
 
 @threadpool_limits.wrap(limits=1)
+def regression_probe(features, values, probe_features, probe_values) -> np.ndarray:
+    """Return how well quantities can be read off features by a weighted sum: R^2, for each quantity.
+
+    R^2 is the share of the variance of the scored images' values that is explained: 1 for all of it, 0 for guessing
+    their mean, below 0 for worse than that. It asks what features *know* beyond classes: where something is, how fast
+    it moves. A quantity may be there all the same and bent, so that no weighted sum finds it: an angle is one (probe
+    its cosine and sine, which are the parts of a velocity).
+
+    The weights are those of a ridge regression on standardised features. Its penalty is chosen for each quantity by
+    leaving out one probe image after the other, in closed form, so none of the scored images has a part in it. As in
+    `linear_probe`, features with more columns than probe images are first reduced to the span of the probe images.
+
+    A feature of a scored image that lies beyond those of all probe images counts as the nearest of theirs. Else one
+    image can spoil the result: a pixel that is black in all but a few probe images deviates by next to nothing, and
+    where it is bright it lies hundreds of standard deviations out, and so does the guess.
+
+    Parameters
+    ----------
+    features : array_like of float, shape (n, d)
+        The images that are scored.
+    values : array_like of float, shape (n,) or (n, quantities)
+    probe_features : array_like of float, shape (m, d)
+        The images whose values may be looked at; none of them is scored. Views of one original, or frames of one
+        clip, weaken the choice of the penalty: leaving out one of them leaves out little. Give one of each.
+    probe_values : array_like of float, shape (m,) or (m, quantities)
+
+    Returns
+    -------
+    ndarray of float64, shape (quantities,)
+        1 or less.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit together, a value is NaN or infinite, there are fewer than two images or three probe
+        images, or a quantity is the same for all images.
+
+    References
+    ----------
+    Golub, Heath and Wahba (1979), Generalized cross-validation as a method for choosing a good ridge parameter,
+    https://doi.org/10.1080/00401706.1979.10489751
+
+    Examples
+    --------
+    >>> features = np.random.default_rng(0).normal(size=(60, 3))
+    >>> values = np.stack([features @ [1.0, -2.0, 0.5], np.arange(60) % 7], axis=1)
+    >>> regression_probe(features[:30], values[:30], features[30:], values[30:]).round(1) + 0.0
+    array([1., 0.])
+    """
+    features, probe_features = check_features(features), check_features(probe_features, "probe_features")
+    _check_columns(features, probe_features, "features", "probe_features")
+    values = _check_values(values, len(features), "values", 2)
+    probe_values = _check_values(probe_values, len(probe_features), "probe_values", 3)
+    if values.shape[1] != probe_values.shape[1]:
+        raise ValueError(
+            f"`values` has {values.shape[1]} quantities and `probe_values` {probe_values.shape[1]}: give the same ones."
+        )
+    features = np.clip(features, probe_features.min(axis=0), probe_features.max(axis=0))
+    if probe_features.shape[1] > len(probe_features):
+        features, probe_features = _in_the_span(features, probe_features)
+    else:
+        scaler = StandardScaler().fit(probe_features.astype(np.float64))
+        features, probe_features = (scaler.transform(part.astype(np.float64)) for part in (features, probe_features))
+    model = RidgeCV(_STRENGTHS * len(probe_features), alpha_per_target=True).fit(probe_features, probe_values)
+    return r2_score(values, model.predict(features).reshape(values.shape), multioutput="raw_values")
+
+
+@threadpool_limits.wrap(limits=1)
 def nearest(query_features, features, k: int = 5) -> np.ndarray:
     """Return the rows of `features` that lie nearest to each query, nearest first.
 
@@ -155,6 +226,31 @@ def _in_the_span(features, probe_features) -> tuple[np.ndarray, np.ndarray]:
     kept[-1] = True
     lengths = np.sqrt(np.maximum(squares[kept], np.finfo(np.float64).tiny))
     return across @ axes[:, kept] / lengths, axes[:, kept] * lengths
+
+
+def _check_values(values, n: int, name: str, least: int) -> np.ndarray:
+    """Return quantities as float64 of shape (n, quantities)."""
+    table = check_regular(values, name)
+    table = table[:, None] if table.ndim == 1 else table
+    if table.ndim != 2 or not table.shape[1] or table.dtype.kind not in "buif":
+        raise ValueError(
+            f"`{name}` has shape {np.shape(values)} and dtype {table.dtype}, but it holds real numbers of shape (n,) "
+            f"or (n, quantities)."
+        )
+    if len(table) != n:
+        raise ValueError(f"`{name}` has {len(table)} rows for {n} rows of features: one belongs to each.")
+    if n < least:
+        raise ValueError(
+            f"`{name}` has {n} row{'' if n == 1 else 's'}, too few for a regression: give {least} or more."
+        )
+    if not np.isfinite(table).all():
+        raise ValueError(f"`{name}` holds values that are NaN or infinite: leave those rows out.")
+    constant = np.flatnonzero((table == table[0]).all(axis=0))
+    if len(constant):
+        raise ValueError(
+            f"Column {constant[0]} of `{name}` is the same for all rows, so there is nothing to explain: leave it out."
+        )
+    return table.astype(np.float64)
 
 
 def _check(features, labels, probe_features, probe_labels):
