@@ -13,7 +13,7 @@ from keras import ops
 from .losses import bernoulli_divergence, l1_sparsity, mean_activation
 from .validation import check_choice, check_number, check_whole
 
-__all__ = ["Corruption", "GaussianSample", "KLSparsity", "L1Sparsity"]
+__all__ = ["Corruption", "GaussianSample", "KLSparsity", "L1Sparsity", "PatchMask"]
 
 KINDS = ("gaussian", "masking", "salt-and-pepper")
 
@@ -257,6 +257,97 @@ class GaussianSample(keras.layers.Layer):
     def get_config(self):
         """Return the arguments that build this layer again, as Keras stores them with a model."""
         return {**super().get_config(), "seed": self.seed}
+
+
+@_registered
+class PatchMask(keras.layers.Layer):
+    """Images of which squares are hidden at random in training, and that pass unchanged in inference.
+
+    The image is cut into squares of `patch` x `patch` pixels; those at the right and lower edge may be cut off. In
+    each image the same number of squares, `share` of them, is set to 0, drawn anew at each call.
+
+    What is to be foreseen is what is hidden: a loss over all pixels is mostly that of an autoencoder. So ask for the
+    mask, and average over the hidden pixels alone::
+
+        seen, hidden = PatchMask(4, 0.75, return_mask=True)(images, training=True)
+        loss = sum(hidden * (images - foreseen)^2) / (channels * sum(hidden))
+
+    In inference nothing is hidden, and the mask is 0 everywhere: to measure that loss on images that were not trained
+    on, call the layer with ``training=True``. On a black ground an empty square that is hidden looks like one that is
+    not, and is easily foreseen: the loss is that of the squares with something in them.
+
+    Parameters
+    ----------
+    patch : int
+        The side of a square in pixels, at most that of the image.
+    share : float
+        The share of the squares that are hidden, 0 to less than 1, rounded to whole squares.
+    seed : int
+        0 or more. Each call goes on where the last one ended; a reloaded layer begins again.
+    return_mask : bool
+        Whether to return the mask, too.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, the input is not images, a square is larger than the image, or `share` of the
+        squares, rounded, is none or all of them.
+
+    References
+    ----------
+    He, Chen, Xie, Li, Dollar and Girshick (2022), Masked autoencoders are scalable vision learners,
+    https://doi.org/10.1109/CVPR52688.2022.01553
+    """
+
+    def __init__(self, patch, share, seed=0, return_mask=False, **options):
+        super().__init__(**options)
+        self.patch = check_whole(patch, "patch", 1)
+        self.share = check_number(share, "share", 0, 1)
+        self.seed = check_whole(seed, "seed", 0)
+        self.return_mask = bool(return_mask)
+        self.generator = keras.random.SeedGenerator(self.seed)
+
+    def build(self, shape):
+        """Count the squares and those to hide; refuse what cannot be cut into squares."""
+        if len(shape) != 4 or None in tuple(shape)[1:3]:
+            raise ValueError(f"The input has shape {tuple(shape)}, but it takes images (n, h, w, c) of a known size.")
+        sides = shape[1:3]
+        if self.patch > min(sides):
+            raise ValueError(
+                f"A square of {self.patch} pixels is larger than the image of {sides[0]} x {sides[1]}: take a `patch` "
+                f"of at most {min(sides)}."
+            )
+        self.grid = tuple(-(-side // self.patch) for side in sides)
+        squares = self.grid[0] * self.grid[1]
+        self.hidden = round(self.share * squares)
+        if self.hidden == squares or (self.share and not self.hidden):
+            raise ValueError(
+                f"share={self.share} of {squares} squares is {'all' if self.hidden else 'none'} of them: change "
+                f"`share`, or take a smaller `patch`."
+            )
+
+    def call(self, images, training=False):
+        """Return images (n, h, w, c), or with `return_mask` those and the mask, (n, h, w, 1), 1 where it hides."""
+        mask = self._draw(images) if training else ops.zeros_like(images[..., :1])
+        seen = images * (1 - mask)
+        return (seen, mask) if self.return_mask else seen
+
+    def _draw(self, images):
+        n, (height, width) = ops.shape(images)[0], images.shape[1:3]
+        rows, columns = self.grid
+        order = ops.argsort(keras.random.uniform((n, rows * columns), seed=self.generator), axis=1)
+        hidden = ops.cast(ops.argsort(order, axis=1) < self.hidden, images.dtype)  # the first of a random order
+        mask = ops.reshape(hidden, (-1, rows, columns, 1))
+        return ops.repeat(ops.repeat(mask, self.patch, axis=1), self.patch, axis=2)[:, :height, :width]
+
+    def compute_output_shape(self, shape):
+        """Return the shape that came in, and with `return_mask` that of the mask."""
+        return (tuple(shape), (*shape[:-1], 1)) if self.return_mask else shape
+
+    def get_config(self):
+        """Return the arguments that build this layer again, as Keras stores them with a model."""
+        ours = {"patch": self.patch, "share": self.share, "seed": self.seed, "return_mask": self.return_mask}
+        return {**super().get_config(), **ours}
 
 
 def _check_matrix(shape) -> None:
