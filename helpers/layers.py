@@ -34,8 +34,8 @@ class KLSparsity(keras.layers.Layer):
     and becomes the next running mean if the network is in training; in inference it stays what it is. It begins at
     `rho`, where the penalty is 0. Earlier batches are past, so the gradient goes through this batch alone, and at
     full strength: not (1 - momentum) of it, else the same `weight` would mean less with every digit of `momentum`.
-    What a long memory costs is delay: `rho_hat` looks back over some 1 / (1 - momentum) batches, and under a large
-    `weight` the activations swing around `rho` before they settle.
+    What a long memory costs is delay: `rho_hat` looks back over some 1 / (1 - momentum) batches, so activations on
+    their way down go on falling below `rho` until it has caught up. Let it remember no more than an epoch or so.
 
     Parameters
     ----------

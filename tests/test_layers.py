@@ -127,6 +127,15 @@ def test_activations_outside_make_the_training_loss_nan(momentum):
     assert math.isnan(model.fit(images, np.zeros((2, 1)), verbose=0).history["loss"][0])
 
 
+@pytest.mark.parametrize("name", PENALTIES)
+def test_in_mixed_precision_a_penalty_is_computed_in_single(name):
+    code = uniform(300, 5)
+    whole, half = PENALTIES[name](), PENALTIES[name]()
+    half.dtype_policy = keras.DTypePolicy("mixed_float16")
+    assert keras.backend.standardize_dtype(half(code).dtype) == "float16"
+    assert added(half, code, training=True) == pytest.approx(added(whole, code, training=True), rel=1e-3)
+
+
 # The running mean
 
 
