@@ -59,6 +59,11 @@ def dead_units(code, threshold: float = 0.0) -> int:
     ------
     ValueError
         As `fraction_active`.
+
+    Examples
+    --------
+    >>> dead_units([[0, 0.2, 0], [0, 0, 0]])
+    2
     """
     return int(np.sum(_strengths(code).max(axis=0) <= check_number(threshold, "threshold", 0)))
 
@@ -91,6 +96,11 @@ def hoyer(code) -> float:
     References
     ----------
     Hoyer (2004), JMLR 5, 1457-1469, https://www.jmlr.org/papers/v5/hoyer04a.html
+
+    Examples
+    --------
+    >>> hoyer([[2, 2, 2, 2]]), hoyer([[0, 0, 3, 0]])
+    (0.0, 1.0)
     """
     rows = _strengths(code)
     _check_several(rows.shape[1], "code", "column")
@@ -161,6 +171,12 @@ def population_sparsity(code) -> float:
     References
     ----------
     As `lifetime_sparsity`.
+
+    Examples
+    --------
+    >>> always_the_same_unit = [[1, 0, 0], [1, 0, 0], [1, 0, 0]]
+    >>> population_sparsity(always_the_same_unit), lifetime_sparsity(always_the_same_unit)
+    (1.0, 0.0)
     """
     rows = _strengths(code)
     _check_several(rows.shape[1], "code", "column")

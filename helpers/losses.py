@@ -140,6 +140,13 @@ def kl_sparsity(activations, rho: float, check: bool = True):
     References
     ----------
     Ng (2011), *Sparse autoencoder*, CS294A lecture notes, Stanford University
+
+    Examples
+    --------
+    The first unit is on as often as it should be, the second four times as often:
+
+    >>> round(float(kl_sparsity([[0.1, 0.3], [0.1, 0.5]], rho=0.1)), 4)
+    0.2263
     """
     # means of probabilities are probabilities: nothing to look at twice
     return ops.sum(bernoulli_divergence(rho, mean_activation(activations, check), check=False))
