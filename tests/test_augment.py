@@ -242,11 +242,12 @@ class Agreeing(keras.Model):
 
 
 def test_views_may_be_drawn_within_a_loss(photos):
+    keras.utils.set_random_seed(0)
     model = Agreeing()
-    model.compile("sgd")
-    seen = model.fit(photos, batch_size=10, epochs=30, verbose=0).history["loss"]
-    assert len(set(seen)) == 30
-    assert 0 < seen[-1] < 0.75 * seen[0]
+    model.compile(keras.optimizers.SGD(0.03))
+    seen = model.fit(photos, batch_size=10, epochs=40, verbose=0).history["loss"]
+    assert len(set(seen)) == 40
+    assert 0 < np.mean(seen[-10:]) < 0.85 * np.mean(seen[:10])
 
 
 def test_a_reloaded_model_has_the_same_strengths_and_draws_from_the_beginning(photos, tmp_path):
