@@ -132,7 +132,10 @@ class SheetDirective(CourseDirective):
         columns = self.options.get("columns", 4)
         size = {"size": self.options["size"]} if "size" in self.options else {}
         few = {"per_class": columns} if name in ("shapes", "textures", "paintings") else {}
-        image_set = datasets.load(name, **size, **few)
+        if name == "moving-digits":
+            image_set = datasets.load(name, clips=10, length=columns, **size).frames()  # a strip for each clip
+        else:
+            image_set = datasets.load(name, **size, **few)
         return sheets.sheet_html(
             image_set, columns, Path(self.env.app.outdir), self.root(), self.options.get("enlarge", 1)
         )
