@@ -263,8 +263,10 @@ class Scorecard:
             Maps a seed to a Keras model with random weights, of the shape of the chapter's network.
         """
         pixels = self.train.images.reshape(len(self.train), -1), self.test.images.reshape(len(self.test), -1)
+        rows, columns = pixels[0].shape
+        solver = "covariance_eigh" if columns <= rows else "full"  # many pixels have a vast covariance matrix
         with threadpool_limits(limits=1):  # the same sums on any number of cores
-            pca = PCA(dimensions, svd_solver="covariance_eigh").fit(pixels[0])
+            pca = PCA(dimensions, svd_solver=solver).fit(pixels[0])
             components = pca.transform(pixels[0]), pca.transform(pixels[1])
         self.add("raw pixels", lambda seed: pixels, "baseline")
         self.add(f"PCA, {dimensions}", lambda seed: components, "baseline")
