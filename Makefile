@@ -1,6 +1,7 @@
 # Features Without Labels. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help book test serve notebooks readme format lock bench clean test-jax test-torch test-keras-3.13
+.PHONY: help book test serve notebooks readme format lock bench clean test-jax test-torch test-keras-3.13 test-backend \
+  test-older-keras run-bench
 
 # the newest Python of the supported ones that really starts: a shim of a version manager may not
 ifndef PYTHON
@@ -81,9 +82,15 @@ test-backend: $(VENV)/installed
 	@$(RUN) book/build.py --notebooks-only
 
 # Colab's Keras laid over the environment's, in minutes: the two reduce some losses differently, and both must pass
-test-older-keras: export PYTHONPATH = $(abspath $(VENV)/keras-3.13)
-test-older-keras: $(VENV)/installed | $(UV)
-	@test -d $(PYTHONPATH) || $(UV) pip install --quiet --no-deps --python $(VENV) --target $(PYTHONPATH) "keras==3.13.*"
+OLDER_KERAS = $(VENV)/keras-3.13
+
+$(OLDER_KERAS)/installed: $(VENV)/installed | $(UV)
+	@rm -rf $(@D)
+	@$(UV) pip install --quiet --no-deps --python $(VENV) --target $(@D) "keras==3.13.2"
+	@touch $@
+
+test-older-keras: export PYTHONPATH = $(abspath $(OLDER_KERAS))
+test-older-keras: $(OLDER_KERAS)/installed
 	@$(RUN) -c "import keras; assert keras.__version__.startswith('3.13.'), f'Keras {keras.__version__} is used'"
 	@$(RUN) -m pytest $(filter-out tests/test_determinism.py,$(KERAS_TESTS))
 

@@ -112,7 +112,7 @@ class Claim:
         """Whether every seed's value lies within the band."""
         low = -np.inf if self.least is None else self.least
         high = np.inf if self.most is None else self.most
-        return all(low <= value <= high for value in self.values)
+        return bool(self.values) and all(low <= value <= high for value in self.values)
 
     @property
     def band(self) -> str:
@@ -159,7 +159,15 @@ def save(record: Record, folder: Path | str | None = None) -> Path:
 
 
 def save_claims(claims: Sequence[Claim], folder: Path | str | None = None) -> Path:
-    """Write the claims of one chapter about one data set and return the path of their file."""
+    """Write the claims of one chapter about one data set and return the path of their file.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or they are of several chapters or data sets.
+    """
+    if len({(claim.chapter, claim.data) for claim in claims}) != 1:
+        raise ValueError("A file holds the claims of one chapter about one data set: give one claim or more of it.")
     path = Path(folder or runtime.results_folder()) / slug(claims[0].chapter) / f"{slug(claims[0].data)}{_CLAIMS}"
     _replace(path, lambda stream: stream.write(_to_json([asdict(claim) for claim in claims])))
     return path
@@ -200,7 +208,7 @@ def load_claims(folder: Path | str | None = None) -> list[Claim]:
         If a file is damaged, naming the file and what to do.
     """
     home = Path(folder or runtime.results_folder())
-    return [Claim(**described) for path in sorted(home.glob(f"*/*{_CLAIMS}")) for described in _load_json(path)]
+    return [claim for path in sorted(home.glob(f"*/*{_CLAIMS}")) for claim in _load_claims(path)]
 
 
 def load_runs(folder: Path | str | None = None) -> dict[str, dict]:
@@ -230,6 +238,15 @@ def _load_json(path: Path) -> dict | list:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(
             f"The results file {path} is damaged ({error}): delete it and run its chapter again."
+        ) from error
+
+
+def _load_claims(path: Path) -> list[Claim]:
+    try:
+        return [Claim(**described) for described in _load_json(path)]
+    except TypeError as error:
+        raise ValueError(
+            f"The results file {path} holds something else than claims ({error}): delete it and run its chapter again."
         ) from error
 
 

@@ -210,14 +210,15 @@ class Scorecard:
         Raises
         ------
         ValueError
-            If the kind is unknown, two rows would share a file, or `also` has not one finite value for each seed.
+            If the kind is unknown, two rows would share a file, or `also` has the name of a measure or not one finite
+            value for each seed.
         """
         check_choice(kind, results.KINDS, "kind of row")
         for other in self._rows:
             if other != method and results.slug(other) == results.slug(method):
                 raise ValueError(f"The rows {other!r} and {method!r} would share a file: give them different words.")
         seeds, scores = self.seeds if seeds is None else _seeds(seeds), []
-        also = {name: _per_seed(values, seeds, name) for name, values in (also or {}).items()}
+        also = {_own(name): _per_seed(values, seeds, name) for name, values in (also or {}).items()}
         of_train = of_test = fixed = None
         for seed in tqdm(seeds, desc=method, unit="seed", leave=False):
             before, (of_train, of_test) = (of_train, of_test), features(seed)
@@ -327,10 +328,13 @@ class Scorecard:
         Raises
         ------
         ValueError
-            If neither end is given, or a value is missing, NaN or infinite.
+            If neither end is given, the band is empty, or a value is missing, NaN or infinite.
         """
+        least, most = (None if end is None else float(end) for end in (least, most))
         if least is None and most is None:
             raise ValueError("A claim needs a band: give `least`, `most` or both.")
+        if least is not None and most is not None and not least <= most:
+            raise ValueError(f"The band from {least:g} to {most:g} is empty: `least` is the smaller end.")
         values = _per_seed(values, self.seeds, "values")
         claim = results.Claim(self.chapter, self.test.name, sentence, values, least, most)
         self._claims[sentence] = claim
@@ -398,6 +402,12 @@ def _seeds(seeds: Sequence[int]) -> list[int]:
     if not len(seeds):
         raise ValueError("`seeds` is empty: give one seed or more.")
     return [int(seed) for seed in seeds]
+
+
+def _own(name: str) -> str:
+    if name in MEASURES:
+        raise ValueError(f"{name!r} is a measure of every row: call the chapter's own values something else.")
+    return name
 
 
 def _per_seed(values, seeds: Sequence[int], name: str) -> list[float]:

@@ -73,9 +73,25 @@ def test_claims_about_two_data_sets_stand_side_by_side(tmp_path):
     assert [claim.data for claim in results.load_claims(tmp_path)] == ["digits", "shapes"]
 
 
+@pytest.mark.parametrize("text", ["[1]", "null", '[{"chapter": "a"}]', '[{"a": 1}]', '{"a": 1}', "[{"])
+def test_a_damaged_file_of_claims_is_named(tmp_path, text):
+    path = results.save_claims([Claim("my-chapter", "digits", "It is better.", [0.1], least=0.0)], tmp_path)
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"{path.name}.*delete it and run its chapter again"):
+        results.load_claims(tmp_path)
+
+
+def test_claims_of_several_chapters_or_none_share_no_file(tmp_path):
+    claims = [Claim(chapter, "digits", "It is better.", [0.1], least=0.0) for chapter in ("one", "other")]
+    for wrong in (claims, []):
+        with pytest.raises(ValueError, match="one chapter about one data set"):
+            results.save_claims(wrong, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("values", "least", "most", "holds"),
     [
+        ([], 0.0, None, False),
         ([0.1, 0.2], 0.1, None, True),
         ([0.1, 0.2], 0.11, None, False),
         ([-0.1, 0.2], None, 0.2, True),

@@ -168,6 +168,20 @@ def test_a_claim_made_again_replaces_the_first(claiming, tmp_path):
 def test_a_claim_needs_a_band(claiming):
     with pytest.raises(ValueError, match="`least`, `most` or both"):
         claiming.claim("Anything goes.", [1, 2])
+    for least in (3, float("nan")):
+        with pytest.raises(ValueError, match=r"band from .* to 2 is empty"):
+            claiming.claim("Nothing goes.", [1, 2], least=least, most=2)
+
+
+def test_a_band_may_be_a_number_of_numpy(claiming, tmp_path):
+    claiming.claim("Errors are positive.", [0.2, 0.3], least=np.float32(0.1))
+    claiming.save(tmp_path)
+    assert results.load_claims(tmp_path)[0].holds
+
+
+def test_values_of_the_chapter_do_not_hide_a_measure(claiming, parts):
+    with pytest.raises(ValueError, match="'knn' is a measure of every row"):
+        claiming.add("third", lambda seed: tuple(map(pixels, parts)), also={"knn": [1.0, 1.0]})
 
 
 def test_a_row_of_the_same_name_is_replaced_in_its_place(card, parts):
