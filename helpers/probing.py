@@ -130,7 +130,8 @@ def regression_probe(features, values, probe_features, probe_values) -> np.ndarr
     its cosine and sine, which are the parts of a velocity).
 
     The weights are those of a ridge regression on standardised features. Its penalty is chosen for each quantity by
-    leaving out one probe image after the other, in closed form, so none of the scored images has a part in it. As in
+    leaving out one probe image after the other, and is the one whose predictions of those left out have the least sum
+    of squared errors (PRESS). The sum has a closed form, and none of the scored images has a part in it. As in
     `linear_probe`, features with more columns than probe images are first reduced to the span of the probe images.
 
     A feature of a scored image that lies beyond those of all probe images counts as the nearest of theirs. Else one
@@ -160,8 +161,8 @@ def regression_probe(features, values, probe_features, probe_values) -> np.ndarr
 
     References
     ----------
-    Golub, Heath and Wahba (1979), Generalized cross-validation as a method for choosing a good ridge parameter,
-    https://doi.org/10.1080/00401706.1979.10489751
+    Allen (1974), The relationship between variable selection and data augmentation and a method for prediction,
+    Technometrics 16, 125-127, https://doi.org/10.1080/00401706.1974.10489157
 
     Examples
     --------

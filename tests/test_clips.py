@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -239,12 +240,19 @@ def test_digits_that_overlap_are_both_seen():
     assert ink[together].mean() < 0.9 * ink[apart].mean()
 
 
-def test_ten_thousand_clips_take_little_memory_beside_their_own(monkeypatch):
-    taken = []
-    place = moving_digits._placed
-    monkeypatch.setattr(moving_digits, "_placed", lambda *given: taken.append(place(*given).nbytes) or place(*given))
-    assert load(clips=600).clips.nbytes > 20e6
-    assert max(taken) < 6e6
+def peak_memory(action):
+    """Return what an action returns, and the most bytes that Python and NumPy held at once on its way."""
+    tracemalloc.start()
+    try:
+        return action(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_six_hundred_clips_take_little_memory_beside_their_own():
+    found, peak = peak_memory(lambda: load(clips=600))
+    assert found.clips.nbytes > 20e6
+    assert peak < found.clips.nbytes + 20e6
 
 
 @pytest.mark.parametrize(
@@ -263,6 +271,10 @@ def test_ten_thousand_clips_take_little_memory_beside_their_own(monkeypatch):
         ({"speed": (3, 1)}, "slowest and a fastest speed"),
         ({"speed": (1, 19)}, "slowest and a fastest speed from 0 to 18"),
         ({"speed": (1, float("nan"))}, "slowest and a fastest speed"),
+        ({"speed": ("a", "b")}, r"speed=\('a', 'b'\), but it is a slowest and a fastest speed from 0 to 18"),
+        ({"speed": (1, None)}, "slowest and a fastest speed"),
+        ({"speed": (1, 2, 3)}, "slowest and a fastest speed"),
+        ({"speed": {1, 3}}, "slowest and a fastest speed"),
         ({"seed": -1}, "seed=-1, but it is a whole number"),
     ],
 )
@@ -463,11 +475,38 @@ def test_damaged_frames_are_all_named(recordings):
 
 def test_frames_in_no_recording_or_in_no_class_are_named(recordings):
     Image.fromarray(level(3)).save(recordings / "stray.png")
-    with pytest.raises(ValueError, match=r"1 of the images in .* must not lie beside the subfolders: stray.png"):
+    with pytest.raises(
+        ValueError, match=r"1 of the images or videos in .* must not lie beside the subfolders: stray.png"
+    ):
+        read(recordings)
+    (recordings / "film.MP4").write_bytes(b"")
+    (recordings / ".film.mp4").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"2 of the images or videos in .* beside the subfolders: film.MP4, stray.png"):
         read(recordings)
     Image.fromarray(level(3)).save(recordings / "walk" / "loose.png")
     with pytest.raises(ValueError, match=r"1 of the images in .* in no recording: walk/loose.png; .*load\('folder'\)"):
         read(recordings)
+
+
+def test_what_systems_leave_behind_is_no_recording(recordings):
+    before = levels(read(recordings))
+    for name in (".thumbs", "__MACOSX/b", "a/.ipynb_checkpoints", "__MACOSX/.deep"):
+        record(recordings / "walk" / name, 0, 4)
+        (recordings / "walk" / name / "film.mp4").write_bytes(b"no video")
+    (recordings / "walk" / "a" / ".frame0.png").write_bytes(b"no image")
+    (recordings / "walk" / "a" / ".film.mp4").write_bytes(b"no video")
+    assert levels(read(recordings)) == before
+
+
+def test_folders_above_the_clips_may_be_hidden(recordings):
+    hidden = recordings / ".cache" / "__set"
+    shutil.copytree(recordings / "walk", hidden / "walk")
+    assert len(read(hidden)) == 4
+
+
+def test_a_folder_of_frames_that_is_named_like_a_video_is_a_folder(recordings):
+    record(recordings / "walk" / "v_c01.avi", 50, 4)
+    assert levels(read(recordings))[-1] == [50, 51, 52, 53]
 
 
 def test_masks_among_frames_are_reported_or_left_out(recordings):
@@ -498,7 +537,7 @@ def test_a_folder_without_clips_is_refused(tmp_path):
     (tmp_path / "walk").mkdir()
     with pytest.raises(FileNotFoundError, match="has no clips in subfolders"):
         read(tmp_path)
-    with pytest.raises(FileNotFoundError, match="There is no folder"):
+    with pytest.raises(FileNotFoundError, match=r"There is no folder .*other: .* one subfolder of clips per class"):
         read(tmp_path / "other")
     with pytest.raises(FileNotFoundError, match="needs path="):
         datasets.load("clips")
@@ -529,6 +568,23 @@ def test_videos_are_clips_too_beside_folders_of_frames(recordings):
     assert len(read(recordings, length=3, stride=2, per_recording=1)) == 4
 
 
+def test_clips_of_frames_take_little_memory_beside_their_own(tmp_path):
+    for number in range(4):
+        record(tmp_path / "walk" / str(number), 10 * number, 8)
+    found, peak = peak_memory(lambda: read(tmp_path, size=128, channels=3))
+    assert found.clips.nbytes > 6e6
+    assert peak < 1.4 * found.clips.nbytes
+
+
+def test_clips_of_videos_take_little_memory_beside_their_own(tmp_path):
+    """They are decoded to bytes before it is known how many there are: a quarter of what the clips take."""
+    for number in range(2):
+        film(tmp_path / "walk" / f"{number}.avi", list(range(100 + number, 132 + number)))
+    found, peak = peak_memory(lambda: read(tmp_path, size=128, channels=3))
+    assert found.clips.nbytes > 12e6
+    assert peak < 1.4 * found.clips.nbytes
+
+
 def test_damaged_videos_are_all_named(tmp_path):
     film(tmp_path / "walk" / "whole.avi", [100] * 20)
     film(tmp_path / "walk" / "cut.avi", [100] * 20)
@@ -543,5 +599,5 @@ def test_videos_without_opencv_say_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "walk").mkdir()
     (tmp_path / "walk" / "a.mp4").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(ImportError, match=r"1 of the clips .* pip install 'features-without-labels\[video\]'"):
+    with pytest.raises(ImportError, match=r"1 of the clips .* pip install opencv-python-headless, or put"):
         read(tmp_path)

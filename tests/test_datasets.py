@@ -280,7 +280,12 @@ def test_what_systems_leave_behind_is_no_class_and_no_image(folder):
     (folder / ".ipynb_checkpoints").mkdir()
     (folder / ".ipynb_checkpoints" / "a.png").write_bytes(b"")
     (folder / "cats" / "._RGB.png").write_bytes(b"")
-    assert datasets.load("folder", path=folder).class_names == ("cats", "dogs")
+    for name in (".thumbs", "__MACOSX", "a/.ipynb_checkpoints", "a/__MACOSX/b"):
+        (folder / "cats" / name).mkdir(parents=True)
+        (folder / "cats" / name / "0.png").write_bytes(b"")
+    found = datasets.load("folder", path=folder)
+    assert found.class_names == ("cats", "dogs")
+    assert len(found) == 3
 
 
 def test_a_folder_without_classes_is_refused(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,17 @@ from PIL import Image
 
 from ..validation import check_choice, check_whole
 from .clip_set import ClipSet
-from .folder import check_size, check_strays, class_folders, find_images, fit, read_images, shown, without_masks
+from .folder import (
+    check_size,
+    check_strays,
+    class_folders,
+    fill_images,
+    find_files,
+    find_images,
+    fit,
+    shown,
+    without_masks,
+)
 
 __all__ = ["load_clips"]
 
@@ -38,13 +49,14 @@ def load_clips(
     Frames are in the order of their names, with numbers in the order of numbers (``9.png`` before ``10.png``), and
     cropped and resized as `load_folder` does.
 
-    Video files need OpenCV, which Colab has: ``pip install 'features-without-labels[video]'``.
+    Video files need OpenCV, which Colab has: ``pip install opencv-python-headless``.
 
     Parameters
     ----------
     path : path
         A folder with one subfolder per class. A recording is a folder of images at any depth below that, or a video
-        file (.avi, .m4v, .mkv, .mov, .mp4, .mpeg, .mpg, .webm).
+        file (.avi, .m4v, .mkv, .mov, .mp4, .mpeg, .mpg, .webm). Hidden ones, and those in folders that tools leave
+        behind, are left out, as `load_folder` does.
     size : int or tuple of int
         Height and width, in pixels; one number for a square.
     channels : {1, 3}
@@ -72,15 +84,15 @@ def load_clips(
     ImportError
         If there are video files and OpenCV is not installed.
     ValueError
-        If a number is no whole number or too small, images lie in no class or in no recording, masks are found and
-        reported, a recording is too short, damaged or lies in two classes: they are named, all of them.
+        If a number is no whole number or too small, images or videos lie in no class, images lie in no recording, masks
+        are found and reported, a recording is too short, damaged or lies in two classes: they are named, all of them.
 
     Examples
     --------
     >>> load_clips("no/such/folder")
     Traceback (most recent call last):
     ...
-    FileNotFoundError: There is no folder no/such/folder: give a folder with one subfolder of images per class.
+    FileNotFoundError: There is no folder no/such/folder: give a folder with one subfolder of clips per class.
     """
     if path is None:
         raise FileNotFoundError("load('clips') needs path=...: a folder with one subfolder of clips per class.")
@@ -92,10 +104,9 @@ def load_clips(
     recordings = _find(home, masks)
     names = sorted({one.class_name for one in recordings})
     groups = _groups(recordings, home)
-    clips = _read(recordings, _Cut(size, channels, length, stride, limit), home)
-    counts = [len(some) for some in clips]
+    clips, counts = _read(recordings, _Cut(size, channels, length, stride, limit), home)
     return ClipSet(
-        np.concatenate(clips),
+        clips,
         np.repeat([names.index(one.class_name) for one in recordings], counts),
         tuple(names),
         home.resolve().name,
@@ -140,22 +151,21 @@ class _Cut:
 
 def _find(home: Path, masks: str) -> list[_Recording]:
     """Return all recordings, in the order of classes and names."""
-    folders = class_folders(home)
+    folders = class_folders(home, "clips")
     images = {folder.name: find_images(folder) for folder in folders}
     if masks != "keep":
         images = without_masks(images, home, masks)
     _check_frames_in_no_recording(images, home)
-    check_strays(home)
+    check_strays(home, _VIDEOS, "images or videos")
     found = []
     for folder in folders:
         frames = defaultdict(list)
         for file in images[folder.name]:
             frames[file.parent].append(file)
-        videos = [file for file in folder.rglob("*") if file.suffix.lower() in _VIDEOS and file.name[0] != "."]
         recordings = [
             _Recording(folder.name, place, tuple(sorted(files, key=_number))) for place, files in frames.items()
         ]
-        recordings += [_Recording(folder.name, file, (file,)) for file in videos]
+        recordings += [_Recording(folder.name, file, (file,)) for file in find_files(folder, _VIDEOS)]
         found += sorted(recordings, key=lambda one: _number(one.place))
     if not found:
         raise FileNotFoundError(
@@ -185,7 +195,7 @@ def _groups(recordings: list[_Recording], home: Path) -> np.ndarray:
     for number, one in enumerate(recordings):
         digest = hashlib.sha256()
         for file in one.files:
-            digest.update(hashlib.sha256(file.read_bytes()).digest() if file.is_file() else b"missing")
+            digest.update(_digest(file) if file.is_file() else b"missing")
         groups.append(first.setdefault(digest.digest(), number))
     torn = [
         f"{one.place.relative_to(home)} = {recordings[group].place.relative_to(home)}"
@@ -200,32 +210,49 @@ def _groups(recordings: list[_Recording], home: Path) -> np.ndarray:
     return np.array(groups)
 
 
-def _read(recordings: list[_Recording], cut: _Cut, home: Path) -> list[np.ndarray]:
-    """Return the clips of each recording, each of shape (clips, length, h, w, c)."""
+def _digest(file: Path) -> bytes:
+    with file.open("rb") as stream:  # a piece at a time: a video may be larger than memory
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def _read(recordings: list[_Recording], cut: _Cut, home: Path) -> tuple[np.ndarray, list[int]]:
+    """Return all clips, shape (clips, length, h, w, c), and how many there are of each recording."""
     decoded = _decode([one.place for one in recordings if one.is_video], cut, home)
-    taken = [cut.whole(decoded[one.place] if one.is_video else one.files[:: cut.stride]) for one in recordings]
-    short = [str(one.place.relative_to(home)) for one, frames in zip(recordings, taken, strict=True) if not len(frames)]
+    taken = {
+        one.place: cut.whole(decoded.pop(one.place) if one.is_video else one.files[:: cut.stride]) for one in recordings
+    }
+    short = [str(place.relative_to(home)) for place, frames in taken.items() if not frames]
     if short:
         raise ValueError(
             f"{len(short)} of the {len(recordings)} recordings in {home} have too few frames for a clip of "
             f"{cut.length} at stride {cut.stride}: {shown(short)}; ask for shorter clips or a smaller stride, or "
             f"remove them."
         )
-    pairs = list(zip(recordings, taken, strict=True))
-    files = [file for one, frames in pairs if not one.is_video for file in frames]
-    images = read_images(files, cut.size, cut.channels, home)
-    clips, start = [], 0
-    for one, frames in pairs:
+    counts = [len(taken[one.place]) // cut.length for one in recordings]
+    clips = np.empty((sum(counts), cut.length, *cut.size, cut.channels), np.float32)
+    _fill(clips.reshape(-1, *clips.shape[2:]), recordings, taken, home)  # a view
+    return clips, counts
+
+
+def _fill(room: np.ndarray, recordings: list[_Recording], taken: dict[Path, Sequence], home: Path) -> None:
+    """Write the frames that are taken of each recording into `room`, and drop what was decoded one by one."""
+    files, places, start = [], [], 0
+    for one in recordings:
+        frames = taken.pop(one.place)
+        part = room[start : start + len(frames)]
+        start += len(frames)
         if one.is_video:
-            stack = frames / np.float32(255)
+            for place, pixels in zip(part, frames, strict=True):
+                place[...] = pixels
+            part /= 255
         else:
-            stack, start = images[start : start + len(frames)], start + len(frames)
-        clips.append(stack.reshape(-1, cut.length, *cut.size, cut.channels))
-    return clips
+            files += frames
+            places += list(part)
+    fill_images(places, files, home)
 
 
-def _decode(videos: list[Path], cut: _Cut, home: Path) -> dict[Path, np.ndarray]:
-    """Return the frames of each video, uint8 of shape (frames, h, w, c); those between two that are taken left out."""
+def _decode(videos: list[Path], cut: _Cut, home: Path) -> dict[Path, list[np.ndarray]]:
+    """Return the frames that are taken of each video, each uint8 of shape (h, w, c)."""
     if not videos:
         return {}
     try:
@@ -233,7 +260,7 @@ def _decode(videos: list[Path], cut: _Cut, home: Path) -> dict[Path, np.ndarray]
     except ImportError as error:
         raise ImportError(
             f"{len(videos)} of the clips in {home} are video files, which OpenCV reads: "
-            f"pip install 'features-without-labels[video]', or put their frames into folders as images."
+            f"pip install opencv-python-headless, or put their frames into folders as images."
         ) from error
     frames, damaged = {}, []
     for file in videos:
@@ -250,8 +277,8 @@ def _decode(videos: list[Path], cut: _Cut, home: Path) -> dict[Path, np.ndarray]
     return frames
 
 
-def _frames(capture, cut: _Cut) -> tuple[np.ndarray, bool]:
-    """Return the frames that a video has, and whether there are as many as it says."""
+def _frames(capture, cut: _Cut) -> tuple[list[np.ndarray], bool]:
+    """Return the frames that are taken of a video, and whether there are as many as it says."""
     import cv2
 
     announced, seen, taken = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0, []
@@ -265,4 +292,4 @@ def _frames(capture, cut: _Cut) -> tuple[np.ndarray, bool]:
             taken.append(fit(image, cut.size).reshape(*cut.size, cut.channels))
         seen += 1
     stopped = cut.most is not None and len(taken) == cut.most
-    return np.array(taken), seen > 0 and (stopped or seen >= _ANNOUNCED * announced)
+    return taken, seen > 0 and (stopped or seen >= _ANNOUNCED * announced)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,8 @@ __all__ = [
     "check_size",
     "check_strays",
     "class_folders",
+    "fill_images",
+    "find_files",
     "find_images",
     "fit",
     "load_folder",
@@ -33,6 +35,7 @@ _MASK_WORDS = (
     *("segmentation", "segmentations", "annotation", "annotations"),
 )
 _MASK_LEVELS = 8  # a twin with no more different grey levels is a mask: a picture has many
+_LEFT_BEHIND = (".", "__")  # how folders begin that systems and tools make: .thumbs, __MACOSX
 _SHOWN = 5  # names in a sentence about many files
 
 
@@ -54,7 +57,8 @@ def load_folder(
     Parameters
     ----------
     path : path
-        A folder with one subfolder per class; files are found at any depth below it.
+        A folder with one subfolder per class; files are found at any depth below it, but for hidden ones (``.name``)
+        and those in folders that tools leave behind (``.thumbs``, ``__MACOSX``).
     size : int or tuple of int
         Height and width, in pixels; one number for a square.
     channels : {1, 3}
@@ -113,8 +117,14 @@ def load_folder(
     )
 
 
-def class_folders(home: Path) -> list[Path]:
+def class_folders(home: Path, what: str = "images") -> list[Path]:
     """Return the subfolders of a folder in the order of their names, each a class, without what tools leave behind.
+
+    Parameters
+    ----------
+    home : path
+    what : str
+        What the folder is to hold, for the sentence where there is none.
 
     Raises
     ------
@@ -122,8 +132,8 @@ def class_folders(home: Path) -> list[Path]:
         If there is no such folder.
     """
     if not home.is_dir():
-        raise FileNotFoundError(f"There is no folder {home}: give a folder with one subfolder of images per class.")
-    return [folder for folder in sorted(home.iterdir()) if folder.is_dir() and not folder.name.startswith((".", "__"))]
+        raise FileNotFoundError(f"There is no folder {home}: give a folder with one subfolder of {what} per class.")
+    return [folder for folder in sorted(home.iterdir()) if folder.is_dir() and not folder.name.startswith(_LEFT_BEHIND)]
 
 
 def users_folder(path: Path | str | None, name: str, embedded: str) -> Path:
@@ -166,8 +176,21 @@ def users_folder(path: Path | str | None, name: str, embedded: str) -> Path:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Return the image files at any depth below a folder, without hidden ones, in the order of their names."""
-    return sorted(file for file in folder.rglob("*") if _is_image(file))
+    """Return the image files at any depth below a folder: see `find_files`."""
+    return find_files(folder, _ENDINGS)
+
+
+def find_files(folder: Path, endings: Set[str]) -> list[Path]:
+    """Return the files with one of some endings at any depth below a folder, in the order of their names.
+
+    Left out are hidden files, and what lies in a folder below that is hidden or that a tool made (``__MACOSX``).
+    """
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if _counts(file, endings)
+        and not any(part.startswith(_LEFT_BEHIND) for part in file.relative_to(folder).parts[:-1])
+    )
 
 
 def read_images(paths: Sequence[Path], size: tuple[int, int], channels: int, home: Path) -> np.ndarray:
@@ -192,10 +215,33 @@ def read_images(paths: Sequence[Path], size: tuple[int, int], channels: int, hom
     ValueError
         If files are damaged or hold more than 8 bits per channel: they are named, all of them.
     """
-    images, damaged = np.empty((len(paths), *size, channels), np.float32), []
-    for place, file in enumerate(paths):
+    images = np.empty((len(paths), *size, channels), np.float32)
+    fill_images(images, paths, home)
+    return images
+
+
+def fill_images(places: Sequence[np.ndarray], paths: Sequence[Path], home: Path) -> None:
+    """Read image files into arrays that are there already, as `read_images` does, so that no copy takes memory.
+
+    Parameters
+    ----------
+    places : sequence of ndarray of float32, each of shape (height, width, channels)
+        One for each file, or a single array of them all; they are overwritten.
+    paths : sequence of path
+    home : path
+        The folder that holds them all: files are named as seen from it.
+
+    Raises
+    ------
+    ValueError
+        If files are damaged or hold more than 8 bits per channel: they are named, all of them.
+    """
+    damaged = []
+    for place, file in zip(places, paths, strict=True):
         try:
-            images[place] = _read(file, size, "L" if channels == 1 else "RGB").reshape(*size, channels)
+            pixels = _read(file, place.shape[:2], "L" if place.shape[2] == 1 else "RGB")
+            place[...] = pixels.reshape(place.shape)
+            place /= 255
         except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             damaged.append(f"{file.relative_to(home)} ({type(error).__name__}: {error})")
     if damaged:
@@ -203,8 +249,6 @@ def read_images(paths: Sequence[Path], size: tuple[int, int], channels: int, hom
             f"{len(damaged)} of {len(paths)} images in {home} cannot be read: {', '.join(damaged)}; "
             f"replace them or remove them."
         )
-    images /= 255
-    return images
 
 
 def shown(names: Iterable[str]) -> str:
@@ -214,9 +258,9 @@ def shown(names: Iterable[str]) -> str:
     return ", ".join(names[:_SHOWN]) + rest
 
 
-def _is_image(file: Path) -> bool:
-    # a link that leads nowhere counts as one, so that it is reported and not passed over
-    return file.suffix.lower() in _ENDINGS and file.name[0] != "." and not file.is_dir()
+def _counts(file: Path, endings: Set[str]) -> bool:
+    # a link that leads nowhere counts, so that it is reported and not passed over
+    return file.suffix.lower() in endings and file.name[0] != "." and not file.is_dir()
 
 
 def check_size(size: int | tuple[int, int], channels: int) -> tuple[int, int]:
@@ -236,18 +280,26 @@ def check_size(size: int | tuple[int, int], channels: int) -> tuple[int, int]:
     return height, width
 
 
-def check_strays(home: Path) -> None:
+def check_strays(home: Path, others: Set[str] = frozenset(), what: str = "images") -> None:
     """Refuse images that lie beside the subfolders, in no class.
+
+    Parameters
+    ----------
+    home : path
+    others : set of str
+        Endings of what must not lie there either.
+    what : str
+        What all of them are, for the sentence.
 
     Raises
     ------
     ValueError
         If there are any; the sentence names them.
     """
-    strays = sorted(file.name for file in home.iterdir() if _is_image(file))
+    strays = sorted(file.name for file in home.iterdir() if _counts(file, _ENDINGS | others))
     if strays:
         raise ValueError(
-            f"{len(strays)} of the images in {home} must not lie beside the subfolders: {shown(strays)}; "
+            f"{len(strays)} of the {what} in {home} must not lie beside the subfolders: {shown(strays)}; "
             f"put each into the subfolder of its class."
         )
 

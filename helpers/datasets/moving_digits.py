@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..validation import check_choice, check_whole
+from ..validation import check_choice, check_number, check_whole
 from .clip_set import ClipSet
 from .digits import load_digits
 from .drawing import batches
@@ -119,7 +119,12 @@ def load_moving_digits(
 
 
 def _check_speed(speed, room: int) -> None:
-    if np.shape(speed) != (2,) or not 0 <= speed[0] <= speed[1] <= room:
+    try:
+        slowest, fastest = (check_number(one, "speed", 0, room) for one in speed)
+        is_range = np.shape(speed) == (2,) and slowest <= fastest
+    except (TypeError, ValueError):  # not two, or no numbers
+        is_range = False
+    if not is_range:
         raise ValueError(
             f"speed={speed!r}, but it is a slowest and a fastest speed from 0 to {room} pixels per frame, the room "
             f"that is left beside the digit, as in speed=(1, {min(3, room)})."
