@@ -13,7 +13,8 @@ floor  modules                                        what they hold
        ``pretraining``, ``codes``                     weights of our own; how a code is used
 2      ``backbones``, ``features``, ``weights``       networks of several chapters; forward passes
        ``distances``                                  all pairs of rows, however wide they are
-1      ``datasets``, ``losses``, ``layers``           ``load(name) -> ImageSet``; terms of a loss
+1      ``datasets``, ``losses``, ``layers``,          ``load(name) -> ImageSet``; terms of a loss;
+       ``augment``                                    random changes of images
 0      ``runtime``, ``validation``                    profile, seeds, versions; input checks
 ====== ============================================== =======================================
 """

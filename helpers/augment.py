@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from .layers import refuse_whole_numbers
 from .validation import check_choice, check_images, check_number, check_whole
 
 __all__ = ["Augmentation", "two_views"]
@@ -52,12 +53,13 @@ class Augmentation(keras.layers.Layer):
         What is seen beyond an image's edge: black, its outermost pixels, or its mirror image. Black suits images on
         black; on others its corners give the change away.
     seed : int
-        0 or more. Each call goes on where the last one ended; a reloaded layer begins anew.
+        0 or more. Each call goes on where the last one ended; a reloaded layer begins anew. Two layers of one seed
+        and the same strengths draw the same changes: give each its own.
 
     Raises
     ------
     ValueError
-        If a strength is out of range, `fill` is unknown, or the input is not images.
+        If a strength is out of range, `fill` is unknown, or the input is not images, or whole numbers.
 
     References
     ----------
@@ -115,6 +117,7 @@ class Augmentation(keras.layers.Layer):
         """Return images of the same shape, (n, h, w, c), in [0, 1]."""
         if len(images.shape) != 4:
             raise ValueError(f"The input has shape {tuple(images.shape)}, but it takes images (n, h, w, c).")
+        refuse_whole_numbers(images)
         if not training or not self.steps:
             return images
         for step in self.steps:
@@ -183,7 +186,7 @@ def two_views(images, augmentation: Augmentation):
     Raises
     ------
     ValueError
-        If the images are no images, or an array of them lies outside [0, 1].
+        If the images are no images, or an array of them lies outside [0, 1], or a tensor of them holds whole numbers.
 
     Examples
     --------
@@ -193,6 +196,7 @@ def two_views(images, augmentation: Augmentation):
     """
     if isinstance(images, np.ndarray | list):
         images = check_images(images)
+    refuse_whole_numbers(images)
     return augmentation(images, training=True), augmentation(images, training=True)
 
 

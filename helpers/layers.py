@@ -16,6 +16,7 @@ from .validation import check_choice, check_number, check_whole
 __all__ = ["Corruption", "GaussianSample", "KLSparsity", "L1Sparsity", "PatchMask"]
 
 KINDS = ("gaussian", "masking", "salt-and-pepper")
+LARGEST_SEED = 2**31 - 1  # Torch keeps the state of a generator as int32
 
 _registered = keras.saving.register_keras_serializable(package="features_without_labels")
 
@@ -49,8 +50,9 @@ class KLSparsity(keras.layers.Layer):
     Raises
     ------
     ValueError
-        If an argument is out of range, the input is not (n, d), or in inference, where its values are at hand, an
-        activation is outside [0, 1]. In training such an activation makes the loss NaN.
+        If an argument is out of range, the input is not (n, d), or an activation is outside [0, 1] and the layer is
+        called directly, outside `fit`, `evaluate` and `predict`; inside them the loss is NaN, and `predict` says
+        nothing.
     """
 
     def __init__(self, rho, weight, momentum=0.0, **options):
@@ -154,12 +156,14 @@ class Corruption(keras.layers.Layer):
     level : float
         Of Gaussian noise the standard deviation, 0 or more; else the share of spoilt pixels, from 0 to 1.
     seed : int
-        0 or more; draws the noise. Each call goes on where the last one ended; a reloaded layer begins again.
+        From 0 to 2**31 - 1; draws the noise. Each call goes on where the last one ended; a reloaded layer begins
+        again. Two layers of one seed draw the same noise: give each its own.
 
     Raises
     ------
     ValueError
-        If `kind` is unknown, `level` out of range, or the input neither images nor vectors.
+        If `kind` is unknown, `level` or `seed` out of range, or the input neither images nor vectors, or whole
+        numbers.
 
     References
     ----------
@@ -171,7 +175,7 @@ class Corruption(keras.layers.Layer):
         super().__init__(**options)
         self.kind = check_choice(kind, KINDS, "kind of corruption")
         self.level = check_number(level, "level", 0, *(() if kind == "gaussian" else (1,)))
-        self.seed = check_whole(seed, "seed", 0)
+        self.seed = check_whole(seed, "seed", 0, LARGEST_SEED)
         self.generator = keras.random.SeedGenerator(self.seed)
 
     def build(self, shape):
@@ -181,6 +185,7 @@ class Corruption(keras.layers.Layer):
 
     def call(self, images, training=False):
         """Return images (n, h, w, c), or vectors (n, d) whose every number counts as a pixel."""
+        refuse_whole_numbers(images)
         return getattr(self, f"_{self.kind.replace('-', '_')}")(images) if training else images
 
     def _gaussian(self, images):
@@ -220,12 +225,13 @@ class GaussianSample(keras.layers.Layer):
     Parameters
     ----------
     seed : int
-        0 or more; draws the noise. Each call goes on where the last one ended; a reloaded layer begins again.
+        From 0 to 2**31 - 1; draws the noise. Each call goes on where the last one ended; a reloaded layer begins
+        again. Two layers of one seed draw the same noise: give each its own.
 
     Raises
     ------
     ValueError
-        If `seed` is negative, or the input is not a pair of the same shape.
+        If `seed` is out of range, or the input is not a pair of the same shape.
 
     References
     ----------
@@ -234,7 +240,7 @@ class GaussianSample(keras.layers.Layer):
 
     def __init__(self, seed=0, **options):
         super().__init__(**options)
-        self.seed = check_whole(seed, "seed", 0)
+        self.seed = check_whole(seed, "seed", 0, LARGEST_SEED)
         self.generator = keras.random.SeedGenerator(self.seed)
 
     def build(self, shapes):
@@ -283,15 +289,17 @@ class PatchMask(keras.layers.Layer):
     share : float
         The share of the squares that are hidden, 0 to less than 1, rounded to whole squares.
     seed : int
-        0 or more. Each call goes on where the last one ended; a reloaded layer begins again.
+        From 0 to 2**31 - 1. Each call goes on where the last one ended; a reloaded layer begins again. Two layers of
+        one seed draw the same noise: give each its own.
     return_mask : bool
         Whether to return the mask, too.
 
     Raises
     ------
     ValueError
-        If an argument is out of range, the input is not images, a square is larger than the image, or `share` of the
-        squares, rounded, is none or all of them.
+        If an argument is out of range, the input is not images, or whole numbers, or of another size than the images
+        the layer was built for, a square is larger than the image, or `share` of the squares, rounded, is none or all
+        of them.
 
     References
     ----------
@@ -303,7 +311,9 @@ class PatchMask(keras.layers.Layer):
         super().__init__(**options)
         self.patch = check_whole(patch, "patch", 1)
         self.share = check_number(share, "share", 0, 1)
-        self.seed = check_whole(seed, "seed", 0)
+        if self.share == 1:
+            raise ValueError("share=1.0, but nothing would be left to foresee it from: take less than 1.")
+        self.seed = check_whole(seed, "seed", 0, LARGEST_SEED)
         self.return_mask = bool(return_mask)
         self.generator = keras.random.SeedGenerator(self.seed)
 
@@ -317,6 +327,7 @@ class PatchMask(keras.layers.Layer):
                 f"A square of {self.patch} pixels is larger than the image of {sides[0]} x {sides[1]}: take a `patch` "
                 f"of at most {min(sides)}."
             )
+        self.sides = tuple(sides)
         self.grid = tuple(-(-side // self.patch) for side in sides)
         squares = self.grid[0] * self.grid[1]
         self.hidden = round(self.share * squares)
@@ -328,6 +339,12 @@ class PatchMask(keras.layers.Layer):
 
     def call(self, images, training=False):
         """Return images (n, h, w, c), or with `return_mask` those and the mask, (n, h, w, 1), 1 where it hides."""
+        refuse_whole_numbers(images)
+        if tuple(images.shape[1:3]) != self.sides:
+            raise ValueError(
+                f"The images are {images.shape[1]} x {images.shape[2]}, but the layer was built for "
+                f"{self.sides[0]} x {self.sides[1]}: make one for each size."
+            )
         mask = self._draw(images) if training else ops.zeros_like(images[..., :1])
         seen = images * (1 - mask)
         return (seen, mask) if self.return_mask else seen
@@ -348,6 +365,16 @@ class PatchMask(keras.layers.Layer):
         """Return the arguments that build this layer again, as Keras stores them with a model."""
         ours = {"patch": self.patch, "share": self.share, "seed": self.seed, "return_mask": self.return_mask}
         return {**super().get_config(), **ours}
+
+
+def refuse_whole_numbers(images) -> None:
+    """Raise unless images are floats: noise of 0.1 does not show on grey levels up to 255.
+
+    Keras casts floats before `call`, and leaves whole numbers alone. A functional model casts those, too, to the dtype
+    of its `Input`: there they come as floats, and nobody can tell.
+    """
+    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(images.dtype)):
+        raise ValueError("The images are whole numbers: divide 8-bit images by 255.")
 
 
 def _check_matrix(shape) -> None:

@@ -11,7 +11,8 @@ which no training survives unnoticed.
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 from keras import ops
 
 from .validation import check_number
@@ -71,15 +72,15 @@ def bernoulli_divergence(rho: float, rho_hat, check: bool = True):
     ----------
     Ng (2011), *Sparse autoencoder*, CS294A lecture notes, Stanford University
     """
-    check_number(rho, "rho", 0, 1, strictly=True)
+    rho = check_number(rho, "rho", 0, 1, strictly=True)
     rho_hat = _floats(rho_hat)
     if check:
         _check_probabilities(rho_hat, "rho_hat")
     rho_hat = _nan_outside(rho_hat)
     on = rho_hat + _MARGIN * (1 - 2 * rho_hat)
     off = (1 - rho_hat) - _MARGIN * (1 - 2 * rho_hat)  # not 1 - on, which is rounded to 0 at rho_hat = 1
-    rho = ops.cast(rho, "float32")
-    return rho * (ops.log(rho) - ops.log(on)) + (1 - rho) * (ops.log(1 - rho) - ops.log(off))
+    # what `rho` alone decides in double precision: in single, 1 - 1e-9 is 1, and its logarithms are infinite
+    return rho * (math.log(rho) - ops.log(on)) + (1 - rho) * (math.log1p(-rho) - ops.log(off))
 
 
 def mean_activation(activations, check: bool = True):
@@ -213,12 +214,7 @@ def gaussian_divergence(mean, log_variance):
     ----------
     Kingma and Welling (2014), https://arxiv.org/abs/1312.6114 , appendix B
     """
-    mean, log_variance = _floats(mean), _floats(log_variance)
-    _check_matrix(mean, "mean")
-    _check_matrix(log_variance, "log_variance")
-    shapes = tuple(mean.shape), tuple(log_variance.shape)
-    if any(one != other for one, other in zip(*shapes, strict=True) if None not in (one, other)):
-        raise ValueError(f"`mean` has shape {shapes[0]} and `log_variance` {shapes[1]}: give one of each a dimension.")
+    mean, log_variance = _check_pairs(mean=mean, log_variance=log_variance)
     # expm1 keeps the digits that exp(x) - 1 loses near 0, where the two parts almost cancel
     return 0.5 * (ops.square(mean) + ops.expm1(log_variance) - log_variance)
 
@@ -250,7 +246,7 @@ def pair_distances(first, second):
     return _safe_root(_squared_distances(first, second))
 
 
-def contrastive(distances, similar, margin: float = 1.0):
+def contrastive(distances, similar, margin: float = 1.0, check: bool = True):
     """Return the margin loss of pairs: similar ones are drawn together, others pushed until they are `margin` apart.
 
     The mean over the pairs of ::
@@ -272,17 +268,20 @@ def contrastive(distances, similar, margin: float = 1.0):
         1 where a pair is similar, 0 where it is not.
     margin : float
         0 or more.
+    check : bool
+        Whether to look at values that are at hand. A GPU has to be waited for: in a training step on Torch, where they
+        always are, take False. Compiled steps never look.
 
     Returns
     -------
     tensor of float32, shape ()
-        0 or more. NaN if `similar` holds anything but 0 and 1, or a distance is negative.
+        0 or more. Where nobody looks it is NaN if `similar` holds anything but 0 and 1, or a distance is negative.
 
     Raises
     ------
     ValueError
-        If `margin` is negative, the shapes are not (n,) or differ, or `similar`, given as an array, holds anything but
-        0 and 1.
+        If `margin` is negative, there is no pair, or the shapes are not (n,) or differ; where values are at hand, if
+        `similar` holds anything but 0 and 1, or a distance is negative.
 
     References
     ----------
@@ -295,15 +294,20 @@ def contrastive(distances, similar, margin: float = 1.0):
     0.0833...
     """
     check_number(margin, "margin", 0)
-    if not hasattr(similar, "shape") or isinstance(similar, np.ndarray):
-        _check_similar(np.asarray(similar))
     distances, similar = _floats(distances), _floats(similar)
     if len(distances.shape) != 1 or _differ(distances, similar):
         raise ValueError(
             f"`distances` has shape {tuple(distances.shape)} and `similar` {tuple(similar.shape)}, but both have one "
             f"axis (n,), with an entry for each pair."
         )
-    fits = ops.logical_and(ops.logical_or(similar == 0, similar == 1), distances >= 0)
+    if distances.shape[0] == 0:
+        raise ValueError("`distances` is empty, but a mean over pairs needs one pair or more.")
+    labelled, measured = ops.logical_or(similar == 0, similar == 1), distances >= 0
+    if check and _fails(labelled):
+        raise ValueError("`similar` holds more than 0 and 1: here 1 means similar and 0 dissimilar.")
+    if check and _fails(measured):
+        raise ValueError("`distances` holds numbers below 0 or NaN, but a distance is 0 or more: see `pair_distances`.")
+    fits = ops.logical_and(labelled, measured)
     together = ops.square(distances)
     apart = ops.square(ops.maximum(margin - distances, 0))
     return ops.mean(ops.where(fits, similar * together + (1 - similar) * apart, float("nan"))) / 2
@@ -332,13 +336,14 @@ def nt_xent(first, second, temperature: float = 0.5):
     Returns
     -------
     tensor of float32, shape ()
-        The same with `first` and `second` exchanged, rotated together, or scaled.
+        0 or more. The same with `first` and `second` exchanged, rotated together, or scaled.
 
     Raises
     ------
     ValueError
         If `temperature` is not above 0, the shapes are not (n, d) or differ, or there is one pair only, which has no
-        strangers. A compiled step of TensorFlow does not know how many there are: there one pair has the loss 0.
+        strangers. A compiled step of TensorFlow does not know beforehand how many there are: there the loss of one
+        pair is NaN.
 
     References
     ----------
@@ -350,9 +355,13 @@ def nt_xent(first, second, temperature: float = 0.5):
     if first.shape[0] == 1:
         raise ValueError("A batch of one pair has no strangers to tell it from: NT-Xent needs two pairs or more.")
     views = ops.concatenate([first, second])
-    own = ops.sum(first * second, axis=1) / temperature
-    logits = _without_diagonal(ops.matmul(views, ops.transpose(views)) / temperature)
-    return ops.mean(ops.logsumexp(logits, axis=1) - ops.concatenate([own, own]))
+    logits = ops.matmul(views, ops.transpose(views)) / temperature
+    n, places = ops.shape(views)[0], ops.arange(ops.shape(views)[0])
+    is_own = ops.equal(places[:, None], (places[None, :] + n // 2) % n)
+    # from the same product: summed apart, it is rounded apart, and a low temperature makes losses below 0 of that
+    own = ops.sum(ops.where(is_own, logits, 0), axis=1, keepdims=True)
+    loss = ops.mean(ops.logsumexp(_without_diagonal(logits - own), axis=1))
+    return ops.where(n > 2, loss, float("nan"))
 
 
 def triplet(anchor, positive, negative, margin: float = 0.2):
@@ -440,7 +449,8 @@ def uniformity(embeddings):
     Raises
     ------
     ValueError
-        If the shape is not (n, d), or there is one row only.
+        If the shape is not (n, d), or there is one row only. A compiled step of TensorFlow does not know beforehand
+        how many there are: there the result for one row is NaN.
 
     References
     ----------
@@ -452,8 +462,9 @@ def uniformity(embeddings):
         raise ValueError("One embedding has no distance to another: uniformity needs two rows or more.")
     embeddings = _unit(embeddings)
     n = ops.cast(ops.shape(embeddings)[0], "float32")
-    exponents = 4 * (ops.matmul(embeddings, ops.transpose(embeddings)) - 1)  # -2 d^2 = -2 (2 - 2 cosine)
-    return ops.logsumexp(_without_diagonal(exponents)) - ops.log(n * (n - 1))
+    cosines = ops.minimum(ops.matmul(embeddings, ops.transpose(embeddings)), 1)  # rounded, they may lie above
+    exponents = 4 * (cosines - 1)  # -2 d^2 = -2 (2 - 2 cosine), from -8 to 0: no sum of these overflows
+    return ops.log(ops.sum(ops.exp(_without_diagonal(exponents))) / (n * (n - 1)))
 
 
 def _check_pairs(**embeddings) -> list:
@@ -475,11 +486,6 @@ def _differ(one, other) -> bool:
     """Return whether two shapes are known to differ: None stands for a number that is not known yet."""
     sides = zip(one.shape, other.shape, strict=False)
     return len(one.shape) != len(other.shape) or any(a != b for a, b in sides if None not in (a, b))
-
-
-def _check_similar(similar: np.ndarray) -> None:
-    if not np.isin(similar, (0, 1)).all():
-        raise ValueError("`similar` holds more than 0 and 1: here 1 means similar and 0 dissimilar.")
 
 
 def _squared_distances(first, second):
@@ -524,12 +530,16 @@ def _check_matrix(values, name: str) -> None:
         )
 
 
-def _check_probabilities(values, name: str) -> None:
+def _fails(conditions) -> bool:
+    """Return whether a condition is known to fail somewhere: inside a compiled step nothing is known yet."""
     try:
-        fits = ops.convert_to_numpy(ops.all(_inside(values)))
+        return not ops.convert_to_numpy(ops.all(conditions))
     except (NotImplementedError, TypeError):  # what the back-ends raise in a graph, which has no values yet
-        return
-    if not fits:
+        return False
+
+
+def _check_probabilities(values, name: str) -> None:
+    if _fails(_inside(values)):
         values = ops.convert_to_numpy(values)
         raise ValueError(
             f"`{name}` lies in [{values.min():.3g}, {values.max():.3g}], but a probability lies in [0, 1]: "

@@ -166,6 +166,50 @@ def test_what_lies_beyond_the_edge_is_black_or_like_the_image(fill, edge):
     assert views.min() == pytest.approx(edge, abs=1e-6)
 
 
+# No two of them share a draw
+
+
+def where_from(views) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what was done to `ramps`: a 2 x 2 matrix, the place shown in the middle, and the light added, of each."""
+    light = views[:, 20, 20, 2] - 0.5
+    places = (views[..., :2] - 0.5 - light[:, None, None, None]) * 100
+    slopes = (places[:, 21, 20] - places[:, 19, 20]) / 2, (places[:, 20, 21] - places[:, 20, 19]) / 2
+    return np.stack(slopes, axis=-1), places[:, 20, 20], light
+
+
+@pytest.fixture
+def ramps():
+    """Images whose first two channels say where a pixel was."""
+    rows, columns = rows_and_columns(41, 41)
+    image = np.stack([rows / 100 + 0.5, columns / 100 + 0.5, np.full((41, 41), 0.5)], axis=-1)
+    return np.repeat(image[None], 400, axis=0).astype(np.float32)
+
+
+def are_apart(**draws) -> None:
+    """Check that no two of these go together, and that each varies."""
+    assert min(draw.std() for draw in draws.values()) > 1e-3, {name: draw.std() for name, draw in draws.items()}
+    together = np.corrcoef(list(draws.values())) - np.eye(len(draws))
+    assert np.abs(together).max() < 0.2, together.round(2)  # four standard errors of 400 draws
+
+
+def test_turn_zoom_shift_and_light_are_drawn_apart(ramps):
+    matrix, middle, light = where_from(change(ramps, rotation=30, zoom=0.2, shift=0.1, brightness=0.15))
+    shift = np.linalg.solve(matrix, -middle[..., None])[..., 0]
+    assert np.abs(shift).max() == pytest.approx(4.1, abs=0.1)
+    turn = np.arctan2(matrix[:, 1, 0], matrix[:, 0, 0])
+    zoom = np.sqrt(np.linalg.det(matrix))
+    are_apart(turn=turn, zoom=zoom, down=shift[:, 0], right=shift[:, 1], light=light)
+
+
+def test_the_window_of_a_crop_is_drawn_apart_from_its_size_and_from_the_turn(ramps):
+    matrix, middle, _ = where_from(change(ramps, rotation=30, crop=0.5))
+    side = np.sqrt(np.linalg.det(matrix))
+    place = (middle / (20 * (1 - side[:, None])))[side < 0.98]  # the largest windows hardly move
+    assert np.abs(place).max() == pytest.approx(1, abs=0.05)
+    turn = np.arctan2(matrix[:, 1, 0], matrix[:, 0, 0])[side < 0.98]
+    are_apart(down=place[:, 0], right=place[:, 1], side=side[side < 0.98], turn=turn)
+
+
 # What the layer does in one step is what Keras' own layers do
 
 
@@ -303,3 +347,23 @@ def test_what_is_no_image_is_refused():
         Augmentation()(np.zeros((3, 8)))
     with pytest.raises(ValueError, match="divide 8-bit images by 255"):
         two_views(np.full((2, 4, 4, 1), 255), Augmentation(noise=0.1))
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "bool"])
+@pytest.mark.parametrize("name", STRENGTHS)
+def test_whole_numbers_are_refused(name, dtype, training):
+    with pytest.raises(ValueError, match=r"The images are whole numbers: divide 8-bit images by 255\."):
+        Augmentation(**{name: STRENGTHS[name]})(np.ones((2, 4, 4, 1), dtype), training=training)
+
+
+def test_two_views_of_a_tensor_of_whole_numbers_are_refused():
+    images = ops.convert_to_tensor(np.full((2, 4, 4, 1), 255, np.uint8))
+    for augmentation in (Augmentation(noise=0.1), layers.GaussianNoise(0.1)):
+        with pytest.raises(ValueError, match=r"^The images are whole numbers: divide 8-bit images by 255\.$"):
+            two_views(images, augmentation)
+
+
+def test_any_whole_number_is_a_seed(photos):
+    for seed in (2**31, 2**64):
+        assert not np.array_equal(change(photos, seed=seed, **STRENGTHS), photos)

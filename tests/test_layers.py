@@ -48,10 +48,10 @@ def family(seed=0):
     keras.utils.set_random_seed(seed)
     images = keras.Input((6,))
     hidden = KLSparsity(0.1, 0.01, momentum=0.5)(
-        keras.layers.Dense(8, activation="sigmoid")(Corruption("masking", 0.3, seed)(images))
+        keras.layers.Dense(8, activation="sigmoid")(Corruption("masking", 0.3, 2 * seed)(images))
     )
     mean, log_variance = keras.layers.Dense(3)(hidden), keras.layers.Dense(3)(hidden)
-    code = L1Sparsity(0.01)(GaussianSample(seed)([mean, log_variance]))
+    code = L1Sparsity(0.01)(GaussianSample(2 * seed + 1)([mean, log_variance]))
     model = keras.Model(images, keras.layers.Dense(6)(code))
     model.compile(keras.optimizers.Adam(0.01), "mse")
     return model
@@ -315,6 +315,46 @@ def test_samples_repeat_with_the_seed_and_never_within_a_run():
     assert not np.array_equal(drawn[0], value(other(inputs, training=True)))
 
 
+# Seeds and numbers of both
+
+
+def test_the_seed_is_that_of_keras():
+    zeros = np.zeros((6, 4), np.float32)
+    expected = value(keras.random.normal((6, 4), seed=keras.random.SeedGenerator(3)))
+    assert np.array_equal(value(Corruption("gaussian", 1.0, 3)(zeros, training=True)), expected)
+    assert np.array_equal(value(GaussianSample(3)([zeros, zeros], training=True)), expected)
+
+
+def test_two_layers_draw_apart_only_from_two_seeds():
+    zeros = np.zeros((200, 50), np.float32)
+    noise = value(Corruption("gaussian", 1.0, 0)(zeros, training=True)).ravel()
+    drawn = [value(GaussianSample(seed)([zeros, zeros], training=True)).ravel() for seed in (0, 1)]
+    assert np.corrcoef(noise, drawn[0])[0, 1] == pytest.approx(1)
+    assert abs(np.corrcoef(noise, drawn[1])[0, 1]) < 0.05
+
+
+def test_the_largest_seed_draws():
+    zeros = np.zeros((6, 4), np.float32)
+    assert value(Corruption("gaussian", 1.0, 2**31 - 1)(zeros, training=True)).std() > 0
+    assert value(GaussianSample(2**31 - 1)([zeros, zeros], training=True)).std() > 0
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "bool"])
+@pytest.mark.parametrize("given_as", [np.asarray, ops.convert_to_tensor], ids=["array", "tensor"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_whole_numbers_are_refused(kind, given_as, dtype, training):
+    with pytest.raises(ValueError, match=r"The images are whole numbers: divide 8-bit images by 255\."):
+        Corruption(kind, 0.1)(given_as(np.ones((2, 4, 4, 1), dtype)), training=training)
+
+
+def test_whole_numbers_are_refused_in_training():
+    model = keras.Sequential([Corruption("gaussian", 0.1), keras.layers.Flatten(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"The images are whole numbers: divide 8-bit images by 255\."):
+        model.fit(np.ones((2, 4, 4, 1), np.uint8), np.zeros((2, 1)), verbose=0)
+
+
 # Whole models
 
 
@@ -374,8 +414,10 @@ def test_a_layer_is_built_again_from_its_configuration(layer):
         (lambda: Corruption("gaussian", -0.1), r"level=-0.1, but it is a number of 0 or more\."),
         (lambda: Corruption("masking", 1.1), r"level=1.1, but it is a number from 0 to 1\."),
         (lambda: Corruption("salt-and-pepper", -0.1), r"level=-0.1, but it is a number from 0 to 1\."),
-        (lambda: Corruption("gaussian", 0.1, seed=-1), r"seed=-1, but it is a whole number of 0 or more\."),
-        (lambda: GaussianSample(0.5), r"seed=0.5, but it is a whole number of 0 or more\."),
+        (lambda: Corruption("gaussian", 0.1, seed=-1), r"seed=-1, but it is a whole number from 0 to 2147483647\."),
+        (lambda: Corruption("gaussian", 0.1, seed=2**31), r"seed=2147483648, but it is a whole number from 0 to 2147"),
+        (lambda: GaussianSample(0.5), r"seed=0.5, but it is a whole number from 0 to 2147483647\."),
+        (lambda: GaussianSample(2**31), r"seed=2147483648, but it is a whole number from 0 to 2147483647\."),
         (lambda: KLSparsity(0.1, 1)(uniform(2, 3, 4)), r"has shape \(2, 3, 4\), but a penalty on units takes \(n, d\)"),
         (
             lambda: L1Sparsity(1)(keras.Input((3, 4))),

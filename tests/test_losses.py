@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from gradients import gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -33,44 +34,6 @@ def divergence(rho, rho_hat):
     """SciPy's, in float64."""
     rho_hat = np.asarray(rho_hat, np.float64)
     return rel_entr(rho, rho_hat) + rel_entr(1 - rho, 1 - rho_hat)
-
-
-@keras.saving.register_keras_serializable(package="tests")
-class Held(keras.layers.Layer):
-    """Gives the numbers that it holds, whatever comes in: so that a step of training shows their gradient."""
-
-    def __init__(self, numbers, activation="linear", **options):
-        super().__init__(**options)
-        self.numbers, self.activation = numbers, keras.activations.get(activation)
-
-    def build(self, shape):
-        initializer = keras.initializers.Constant(0)
-        self.held = self.add_weight(shape=self.numbers.shape, initializer=initializer, name="held")
-        self.held.assign(self.numbers)
-
-    def call(self, inputs):
-        return self.activation(self.held) + 0 * ops.sum(inputs)
-
-
-@keras.saving.register_keras_serializable(package="tests")
-class Added(keras.layers.Layer):
-    def __init__(self, penalty, **options):
-        super().__init__(**options)
-        self.penalty = penalty
-
-    def call(self, inputs):
-        self.add_loss(self.penalty(inputs))
-        return inputs
-
-
-def gradient(penalty, numbers, activation="linear", rate=1.0) -> np.ndarray:
-    """Return the gradient of a penalty at a matrix of numbers: what one step of gradient descent takes off them."""
-    numbers = np.asarray(numbers, np.float32)
-    held = Held(numbers, activation)
-    model = keras.Sequential([keras.Input((1,)), held, Added(penalty)])
-    model.compile(keras.optimizers.SGD(rate))
-    model.fit(np.zeros((len(numbers), 1), np.float32), epochs=1, batch_size=len(numbers), verbose=0)
-    return (numbers - value(held.held)) / rate
 
 
 # The divergence of two units
@@ -105,6 +68,14 @@ def test_the_divergence_of_a_unit_that_is_always_off_or_on_is_finite_and_the_lar
     assert np.isfinite([off, on]).all()
     assert off > inside[0]
     assert on > inside[-1]
+
+
+@pytest.mark.parametrize("rho", [1e-320, 1e-50, 1e-9, 1 - 1e-9, np.nextafter(1, 0)])
+def test_a_target_that_single_precision_rounds_to_0_or_1_has_a_finite_divergence(rho):
+    rho_hat = np.float32([0.01, 0.5, 0.99])
+    np.testing.assert_allclose(value(losses.bernoulli_divergence(rho, rho_hat)), divergence(rho, rho_hat), atol=2e-6)
+    assert np.isfinite(value(losses.bernoulli_divergence(rho, np.float32([0, 1])))).all()
+    assert np.isfinite(gradient(lambda code: losses.kl_sparsity(code, float(rho)), [[0.01, 0.5, 0.99]])).all()
 
 
 def test_half_precision_is_computed_in_single():
@@ -285,5 +256,7 @@ def test_the_gaussian_divergence_keeps_its_digits_near_the_prior():
 
 
 def test_mean_and_log_variance_of_different_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"^`mean` has shape \(4, 3\) and `log_variance` \(4, 2\): give one of each"):
+    with pytest.raises(
+        ValueError, match=r"^`mean` has shape \(4, 3\) and `log_variance` \(4, 2\): row i of both belongs"
+    ):
         losses.gaussian_divergence(np.zeros((4, 3)), np.zeros((4, 2)))

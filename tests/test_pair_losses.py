@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from gradients import gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -93,6 +94,27 @@ def test_where_all_embeddings_are_equal_each_loss_says_so():
     assert value(losses.contrastive(distances, np.zeros(7), 2.0)) == pytest.approx(2.0)  # margin^2 / 2
 
 
+@settings(max_examples=30, deadline=None)
+@given(SEEDS, st.sampled_from([2, 16, 65]), st.sampled_from([0.001, 0.01, 0.5]))
+def test_equal_embeddings_keep_within_the_bounds_to_the_last_digit(seed, n, temperature):
+    row = np.random.default_rng(seed).normal(size=(1, 37)).astype(np.float32)
+    same = np.tile(row, (n, 1))
+    assert -1e-6 <= value(losses.uniformity(same)) <= 0
+    opposite = row * np.where(np.arange(n) % 2, 1, -1)[:, None].astype(np.float32)
+    assert value(losses.uniformity(opposite)) <= 0
+    only_strangers_are_far = np.concatenate([row, -row])
+    found = value(losses.nt_xent(only_strangers_are_far, only_strangers_are_far, temperature))
+    assert 0 <= found <= 2 * np.exp(-2 / temperature) + 1e-6
+    assert value(losses.nt_xent(same, same, temperature)) == pytest.approx(np.log(2 * n - 1), abs=1e-6 / temperature)
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS, st.sampled_from([0.001, 0.01, 0.1]))
+def test_nt_xent_is_never_below_zero(seed, temperature):
+    first = draw(seed, 1, (16, 37))[0]
+    assert value(losses.nt_xent(first, first, temperature)) >= 0
+
+
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 2.0])
 def test_where_different_images_are_at_right_angles(temperature):
     corners = np.eye(7, dtype=np.float32) * np.arange(1, 8)[:, None]  # of any length
@@ -181,30 +203,6 @@ def test_the_order_of_the_pairs_does_not_matter():
 # Gradients, in training
 
 
-class Embeddings(keras.layers.Layer):
-    """Weights that are the embeddings, so that a step of gradient descent shows their gradient."""
-
-    def __init__(self, numbers, loss):
-        super().__init__()
-        self.numbers, self.loss = np.asarray(numbers, np.float32), loss
-
-    def build(self, shape):
-        self.held = self.add_weight(shape=self.numbers.shape, initializer="zeros", name="held")
-        self.held.assign(self.numbers)
-
-    def call(self, inputs):
-        self.add_loss(self.loss(self.held + 0 * ops.sum(inputs)))
-        return inputs
-
-
-def gradient(loss, numbers) -> np.ndarray:
-    layer = Embeddings(numbers, loss)
-    model = keras.Sequential([keras.Input((1,)), layer])
-    model.compile(keras.optimizers.SGD(1.0))
-    model.fit(np.zeros((4, 1), np.float32), epochs=1, batch_size=4, verbose=0)
-    return layer.numbers - value(layer.held)
-
-
 ALL = {
     "contrastive, similar": lambda z: losses.contrastive(losses.pair_distances(z[:3], z[3:]), np.ones(3)),
     "contrastive, dissimilar": lambda z: losses.contrastive(losses.pair_distances(z[:3], z[3:]), np.zeros(3)),
@@ -244,9 +242,53 @@ def test_a_batch_in_training_has_the_loss_of_that_batch():
 
 
 class Views(keras.layers.Layer):
+    """Adds a loss of pairs (n, 2, d)."""
+
+    def __init__(self, loss=losses.nt_xent):
+        super().__init__()
+        self.loss = loss
+
     def call(self, pairs):
-        self.add_loss(losses.nt_xent(pairs[:, 0], pairs[:, 1]))
+        self.add_loss(self.loss(pairs[:, 0], pairs[:, 1]))
         return pairs
+
+
+@pytest.mark.parametrize("name", ["nt_xent", "uniformity"])
+def test_one_row_in_training_has_no_perfect_loss(name):
+    loss = {"nt_xent": losses.nt_xent, "uniformity": lambda first, _: losses.uniformity(first)}[name]
+    model = keras.Sequential([keras.Input((2, 5)), keras.layers.Dense(5), Views(loss)])
+    model.compile("sgd")
+    pairs = np.stack(draw(3), axis=1)
+    assert np.isfinite(model.fit(pairs, batch_size=7, verbose=0).history["loss"][0])
+    if keras.backend.backend() == "tensorflow":  # traces one step for batches of any size
+        assert np.isnan(model.fit(pairs[:1], verbose=0).history["loss"][0])
+    else:
+        with pytest.raises(ValueError, match="needs two"):
+            model.fit(pairs[:1], verbose=0)
+
+
+@pytest.mark.parametrize(("distance", "similar"), [(-0.5, 1.0), (0.5, 0.5), (np.nan, 0.0)])
+def test_what_is_no_pair_makes_the_training_loss_nan(distance, similar):
+    model = keras.Sequential([keras.Input((2, 1)), Views(contrastive_of_columns)])
+    model.compile("sgd")
+    pairs = np.float32([[[0.5], [1.0]], [[distance], [similar]]])
+    assert np.isnan(model.evaluate(pairs, batch_size=2, verbose=0))
+    assert model.evaluate(pairs[:1], batch_size=2, verbose=0) == pytest.approx(0.125)
+
+
+def contrastive_of_columns(distances, similar):
+    return losses.contrastive(distances[:, 0], similar[:, 0], check=False)
+
+
+def test_a_compiled_step_does_not_look_at_values():
+    model = keras.Sequential([keras.Input((2, 1)), Views(lambda d, y: losses.contrastive(d[:, 0], y[:, 0]))])
+    model.compile("sgd")
+    pairs = np.float32([[[0.5], [1.0]], [[-0.5], [1.0]]])
+    if keras.backend.backend() == "torch":  # a step is not compiled, so there it does
+        with pytest.raises(ValueError, match=r"`distances` holds numbers below 0 or NaN"):
+            model.evaluate(pairs, verbose=0)
+    else:
+        assert np.isnan(model.evaluate(pairs, verbose=0))
 
 
 def test_half_precision_is_computed_in_single():
@@ -304,13 +346,27 @@ def test_labels_that_do_not_belong_to_the_distances_are_refused(distances, simil
         losses.contrastive(distances, similar)
 
 
-@pytest.mark.parametrize("similar", [[1, -1], [0.5, 1], [0, 2], [float("nan"), 1]])
-def test_labels_other_than_zero_and_one_are_refused_or_give_nan(similar):
+GIVEN_AS = pytest.mark.parametrize(
+    "given_as", [np.float32, ops.convert_to_tensor, list], ids=["array", "tensor", "list"]
+)
+
+
+@GIVEN_AS
+@pytest.mark.parametrize("similar", [[1.0, -1.0], [0.5, 1.0], [0.0, 2.0], [float("nan"), 1.0]])
+def test_labels_other_than_zero_and_one_are_refused_or_give_nan(similar, given_as):
     with pytest.raises(ValueError, match=r"^`similar` holds more than 0 and 1: here 1 means similar"):
-        losses.contrastive([1.0, 0.5], similar)
-    tensor = ops.convert_to_tensor(np.float32(similar))
-    assert np.isnan(value(losses.contrastive(np.float32([1.0, 0.5]), tensor)))
+        losses.contrastive([1.0, 0.5], given_as(similar))
+    assert np.isnan(value(losses.contrastive([1.0, 0.5], given_as(similar), check=False)))
 
 
-def test_a_negative_distance_gives_nan():
-    assert np.isnan(value(losses.contrastive([-0.5, 0.5], [1, 1])))
+@GIVEN_AS
+@pytest.mark.parametrize("distance", [-0.5, float("nan")])
+def test_a_negative_distance_is_refused_or_gives_nan(distance, given_as):
+    with pytest.raises(ValueError, match=r"^`distances` holds numbers below 0 or NaN, but a distance is 0 or more"):
+        losses.contrastive(given_as([distance, 0.5]), [1, 1])
+    assert np.isnan(value(losses.contrastive(given_as([distance, 0.5]), [1, 1], check=False)))
+
+
+def test_no_pair_is_refused():
+    with pytest.raises(ValueError, match=r"^`distances` is empty, but a mean over pairs needs one pair or more\.$"):
+        losses.contrastive(np.zeros(0, np.float32), np.zeros(0, np.float32))

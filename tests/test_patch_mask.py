@@ -135,10 +135,12 @@ def test_half_precision_is_kept(images):
         ((2.5, 0.5), "patch=2.5, but it is a whole number of 1 or more"),
         ((4, 1.5), "share=1.5, but it is a number from 0 to 1"),
         ((4, -0.5), "share=-0.5, but"),
-        ((4, 0.5, -1), "seed=-1, but"),
+        ((4, 0.5, -1), "seed=-1, but it is a whole number from 0 to 2147483647"),
+        ((4, 0.5, 2**31), "seed=2147483648, but it is a whole number from 0 to 2147483647"),
         ((13, 0.5), "A square of 13 pixels is larger than the image of 12 x 16: take a `patch` of at most 12"),
         ((12, 0.9), "share=0.9 of 2 squares is all of them: change `share`, or take a smaller `patch`"),
-        ((4, 1.0), "share=1.0 of 12 squares is all of them"),
+        ((4, 1.0), "share=1.0, but nothing would be left to foresee it from: take less than 1"),
+        ((4, 0.99), "share=0.99 of 12 squares is all of them"),
         ((4, 0.01), "share=0.01 of 12 squares is none of them"),
     ],
 )
@@ -150,3 +152,18 @@ def test_what_cannot_be_hidden_is_refused(images, arguments, said):
 def test_what_is_no_image_is_refused():
     with pytest.raises(ValueError, match=r"The input has shape \(3, 8\), but it takes images \(n, h, w, c\)"):
         PatchMask(2, 0.5)(np.zeros((3, 8)))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_images_of_another_size_than_the_first_are_refused(images, training):
+    layer = PatchMask(4, 0.5)
+    layer(images)
+    with pytest.raises(ValueError, match="The images are 8 x 16, but the layer was built for 12 x 16: make one for"):
+        layer(images[:, :8], training=training)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("dtype", ["uint8", "int64"])
+def test_whole_numbers_are_refused(dtype, training):
+    with pytest.raises(ValueError, match=r"The images are whole numbers: divide 8-bit images by 255\."):
+        PatchMask(4, 0.5)(np.ones((2, 8, 8, 1), dtype), training=training)
