@@ -2,6 +2,9 @@
 
 Which changes are made says which differences a network is taught to overlook. So they are the real teacher wherever
 two views of one image are to have the same features.
+
+Images are floats in [0, 1]. Whole numbers are refused, except inside functional and sequential models, which cast all
+that they are given to the dtype of their `Input`: divide 8-bit images by 255 before.
 """
 
 from __future__ import annotations

@@ -3,6 +3,10 @@
 All of them are registered, so that a saved model reloads in safe mode, and all random draws follow from a seed.
 A penalty is added with ``add_loss``, so it stands in ``model.losses``, in the loss that ``fit`` minimises and in the
 one that ``evaluate`` reports: training loss and validation loss are the same sum.
+
+Layers that spoil images refuse whole numbers: on grey levels up to 255 a noise of 0.1 does not show. Functional and
+sequential models cast all that they are given to the dtype of their `Input`, so that inside them nothing is left to
+refuse: divide 8-bit images by 255 before.
 """
 
 from __future__ import annotations
@@ -370,8 +374,8 @@ class PatchMask(keras.layers.Layer):
 def refuse_whole_numbers(images) -> None:
     """Raise unless images are floats: noise of 0.1 does not show on grey levels up to 255.
 
-    Keras casts floats before `call`, and leaves whole numbers alone. A functional model casts those, too, to the dtype
-    of its `Input`: there they come as floats, and nobody can tell.
+    Keras casts floats before `call`, and leaves whole numbers alone. But functional and sequential models cast all that
+    they are given to the dtype of their `Input`, by default float32: inside them whole numbers pass unnoticed.
     """
     if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(images.dtype)):
         raise ValueError("The images are whole numbers: divide 8-bit images by 255.")
