@@ -1,7 +1,6 @@
 # Features Without Labels. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help book test serve notebooks readme format lock bench clean test-jax test-torch test-keras-3.13 test-backend \
-  test-older-keras run-bench
+.PHONY: help book test serve notebooks readme format lock bench clean test-jax test-torch test-keras-3.13
 
 # the newest Python of the supported ones that really starts: a shim of a version manager may not
 ifndef PYTHON
