@@ -73,8 +73,8 @@ test-keras-3.13:  ## models and chapters with Colab's Keras
 	@$(MAKE) --no-print-directory test-backend VENV=.venv-keras-3.13 EXTRA_PACKAGES="keras==3.13.*"
 
 # what computes with Keras; the rest depends neither on the back-end nor on the version
-KERAS_TESTS = $(addprefix tests/test_,$(addsuffix .py,augment backbones chapter_models determinism features layers losses networks \
-  pair_losses patch_mask pretraining runtime scorecard weights widgets))
+KERAS_TESTS = $(addprefix tests/test_,$(addsuffix .py,augment backbones chapter_models determinism features layers losses \
+  networks pair_losses patch_mask pretraining runtime scorecard weights widgets))
 
 test-backend: $(VENV)/installed
 	@$(RUN) -m pytest $(KERAS_TESTS)
