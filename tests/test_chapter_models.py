@@ -1,11 +1,13 @@
 """What the chapters train can be kept: each network comes back from a file, in safe mode, with the same features."""
 
 import ast
+import dataclasses
 from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 
 import keras
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
@@ -122,3 +124,36 @@ def test_every_network_of_a_chapter_is_saved_and_reloaded_in_safe_mode(name, tmp
         again = keras.models.load_model(path, custom_objects=own, compile=False, safe_mode=True)
         assert np.ptp(features) > 0
         np.testing.assert_array_equal(forward(again, inputs), features)
+
+
+UNSUPERVISED = {"margin", "triplet", "NT-Xent", "textbook", "reversed", "video", "batch 8", "temperature 1.0", "shift"}
+UNSUPERVISED |= {"turn, zoom", "noise", "pull", "SimSiam", "no stop-gradient"}
+
+
+def encoders_of_pairs(shuffle_labels: bool) -> dict:
+    """Run the trainings of *contrasting-pairs* that are not tagged `supervised`, each for a few steps."""
+    space = {}
+    for cell in nbformat.read(NOTEBOOKS / "contrasting-pairs.ipynb", 4).cells:
+        if cell.cell_type != "code" or "supervised" in cell.metadata.get("tags", []):
+            continue
+        try:
+            exec(compile(cell.source, f"contrasting-pairs, {cell.id}", "exec"), space)
+        except (NameError, KeyError):  # a cell that scores, or shows the supervised network beside the others
+            continue
+        if cell.id == "configuration":
+            space |= {"SEEDS": (0,), "EPOCHS": 4, "STEPS": 1, "BATCH": 8}
+        if cell.id == "data":
+            garbage = np.random.default_rng(1).integers(0, 10, len(space["train"]))
+            train = space["train"]
+            space["train"] = dataclasses.replace(train, labels=garbage if shuffle_labels else train.labels)
+        plt.close("all")
+    return space["encoders"]
+
+
+def test_labels_replaced_by_garbage_change_no_encoder_that_learns_without_them():
+    true, garbage = (encoders_of_pairs(shuffle_labels) for shuffle_labels in (False, True))
+    assert true.keys() == garbage.keys()
+    assert {name for name, seed in true} >= UNSUPERVISED
+    for key, encoder in true.items():
+        for one, other in zip(encoder.get_weights(), garbage[key].get_weights(), strict=True):
+            assert np.array_equal(one, other), key
