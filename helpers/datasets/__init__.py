@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..validation import check_choice
 from .affective import load_affective
+from .blood_cells import load_blood_cells
 from .clip_folder import load_clips
 from .clip_set import ClipSet
 from .digits import load_digits, load_shifted_digits
@@ -28,6 +29,7 @@ LOADERS = {
     "shapes": load_shapes,
     "textures": load_textures,
     "paintings": load_paintings,
+    "blood-cells": load_blood_cells,
     "moving-digits": load_moving_digits,
     "patches": load_patches,
     "mnist": load_mnist,
@@ -44,9 +46,9 @@ def load(name: str, **options) -> ImageSet | ClipSet:
     Parameters
     ----------
     name : str
-        Generated: ``'shifted-digits'``, ``'shapes'``, ``'textures'``, ``'paintings'``, ``'moving-digits'``. Inside
-        scikit-learn and scikit-image: ``'digits'``, ``'patches'``. Downloaded or on your disk: ``'mnist'``. On your
-        disk: ``'kylberg'``, ``'affective'``, ``'folder'``, ``'clips'``.
+        Generated: ``'shifted-digits'``, ``'shapes'``, ``'textures'``, ``'paintings'``, ``'blood-cells'``,
+        ``'moving-digits'``. Inside scikit-learn and scikit-image: ``'digits'``, ``'patches'``. Downloaded or on your
+        disk: ``'mnist'``. On your disk: ``'kylberg'``, ``'affective'``, ``'folder'``, ``'clips'``.
     **options
         Passed to the set's own loader, where they are described.
 
