@@ -68,10 +68,11 @@ class _Network:
     file: str  # the weights without the classifier, as Keras names them
     md5: str
     folder: str  # at Keras' address
+    size: int  # pixels of the images that it was trained on
     least: int  # pixels
     stages: Callable[[keras.Model], dict]
-    scale: tuple[float, float, float]
-    offset: tuple[float, float, float]
+    scale: tuple[float, float, float] = (2.0, 2.0, 2.0)  # [0, 1] to [-1, 1]
+    offset: tuple[float, float, float] = (-1.0, -1.0, -1.0)
     blue_first: bool = False
 
 
@@ -91,6 +92,45 @@ def _inception_v3_stages(network: keras.Model) -> dict:
     return {**taps, "pool 4": layers.GlobalAveragePooling2D(name="avg_pool")(network.output)}
 
 
+def _means(maps: dict, network: keras.Model) -> dict:
+    """Return the mean of each map over its pixels, and of the network's last one what Keras calls `avg_pool`."""
+    pool = layers.GlobalAveragePooling2D
+    taps = {stage: pool(name=f"mean_of_{stage.replace(' ', '_')}")(tensor) for stage, tensor in maps.items()}
+    return {**taps, "penultimate": pool(name="avg_pool")(network.output)}
+
+
+def _resnet50_stages(network: keras.Model) -> dict:
+    """Return the ends of conv2_x to conv5_x, as the paper calls them, after their ReLU."""
+    ends = {"stage 2": "conv2_block3_out", "stage 3": "conv3_block4_out", "stage 4": "conv4_block6_out"}
+    return _means({stage: network.get_layer(name).output for stage, name in ends.items()}, network)
+
+
+def _inception_resnet_v2_stages(network: keras.Model) -> dict:
+    """Return the ends of the paper's chains of blocks A, B and C; the end of C is a sum without a ReLU.
+
+    Keras counts the name of that sum on from network to network: it is told by the layer that takes it.
+    """
+    ends = {
+        "blocks A": network.get_layer("block35_10_ac").output,
+        "blocks B": network.get_layer("block17_20_ac").output,
+        "blocks C": network.get_layer("conv_7b").input,
+    }
+    return _means(ends, network)
+
+
+def _xception_stages(network: keras.Model) -> dict:
+    """Return the ends of the paper's entry and middle flow, and the sum in the middle of its exit flow.
+
+    All three are sums without a ReLU, whose names Keras counts on: each is told by the layer that takes it.
+    """
+    takers = {
+        "entry flow": "block5_sepconv1_act",
+        "middle flow": "block13_sepconv1_act",
+        "block 13": "block14_sepconv1",
+    }
+    return _means({stage: network.get_layer(name).input for stage, name in takers.items()}, network)
+
+
 _NETWORKS = {
     "inception_v3": _Network(
         keras.applications.InceptionV3,
@@ -98,10 +138,42 @@ _NETWORKS = {
         file="inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
         md5="bcbd6486424b2319ff4ef7d526e38f63",
         folder="inception_v3",
+        size=299,
         least=75,
         stages=_inception_v3_stages,
-        scale=(2.0, 2.0, 2.0),  # [0, 1] to [-1, 1]
-        offset=(-1.0, -1.0, -1.0),
+    ),
+    "resnet50": _Network(
+        keras.applications.ResNet50,
+        title="ResNet50",
+        file="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        md5="4d473c1dd8becc155b73f8504c6f6626",
+        folder="resnet",
+        size=224,
+        least=32,
+        stages=_resnet50_stages,
+        scale=(255.0, 255.0, 255.0),
+        offset=(-123.68, -116.779, -103.939),  # the mean colour of ImageNet is taken away
+        blue_first=True,
+    ),
+    "inception_resnet_v2": _Network(
+        keras.applications.InceptionResNetV2,
+        title="Inception-ResNet-v2",
+        file="inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        md5="d19885ff4a710c122648d3b5c3b684e4",
+        folder="inception_resnet_v2",
+        size=299,
+        least=75,
+        stages=_inception_resnet_v2_stages,
+    ),
+    "xception": _Network(
+        keras.applications.Xception,
+        title="Xception",
+        file="xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        md5="b0042744bf5b25fce3cb969f33bebb97",
+        folder="xception",
+        size=299,
+        least=71,
+        stages=_xception_stages,
     ),
 }
 
@@ -163,7 +235,7 @@ def load(
     network: str = "inception_v3",
     weights: str = "auto",
     *,
-    size: int = 299,
+    size: int | None = None,
     seed: int = 0,
     folder: Path | str | None = None,
     download: bool = True,
@@ -183,12 +255,16 @@ def load(
 
     Parameters
     ----------
-    network : {'inception_v3'}
+    network : {'inception_v3', 'resnet50', 'inception_resnet_v2', 'xception'}
+        Each comes with its own preprocessing. The stages of Inception-v3 are whole maps laid flat, but for the last
+        one; those of the three others are means over the pixels of a map, and the last one, ``"penultimate"``, is
+        what a classifier would see (`avg_pool` in Keras: 2,048, 1,536 and 2,048 features).
     weights : {'auto', 'imagenet', 'self_made', 'random'}
         Anything but ``'auto'`` is used or refused, never replaced by something else.
-    size : int
-        The side, in pixels, of the square that images are resized to. 299 is what Inception-v3 was made for, 75
-        the least it takes; stages and time shrink with the square of it.
+    size : int, optional
+        The side, in pixels, of the square that images are resized to; without it the one that the network was
+        trained on, 224 for ResNet50 and 299 for the others. The least is 32 for ResNet50, 71 for Xception and 75
+        for the Inceptions. Time shrinks with the square of it, and so do stages that are maps.
     seed : int
         Draws random weights: the same numbers on every back-end, whatever was drawn before.
     folder : path, optional
@@ -216,16 +292,28 @@ def load(
     Szegedy, Vanhoucke, Ioffe, Shlens and Wojna (2016), Rethinking the Inception architecture for computer vision,
     https://doi.org/10.1109/CVPR.2016.308
 
+    He, Zhang, Ren and Sun (2016), Deep residual learning for image recognition,
+    https://doi.org/10.1109/CVPR.2016.90
+
+    Szegedy, Ioffe, Vanhoucke and Alemi (2017), Inception-v4, Inception-ResNet and the impact of residual connections
+    on learning, https://doi.org/10.1609/aaai.v31i1.11231
+
+    Chollet (2017), Xception: Deep learning with depthwise separable convolutions,
+    https://doi.org/10.1109/CVPR.2017.195
+
     Examples
     --------
     >>> backbone = load(weights="random", size=75)
     inception_v3, 75 x 75 pixels: random weights (seed 0)
     >>> backbone.sizes
     {'pool 1': 18496, 'pool 2': 2592, 'pool 3': 768, 'pool 4': 2048}
+    >>> load("resnet50", weights="random", size=32).sizes
+    resnet50, 32 x 32 pixels: random weights (seed 0)
+    {'stage 2': 256, 'stage 3': 512, 'stage 4': 1024, 'penultimate': 2048}
     """
     entry = _NETWORKS[check_choice(network, _NETWORKS, "network")]
     check_choice(weights, ("auto", *WEIGHTS), "kind of weights")
-    check_whole(size, "size", entry.least)
+    size = check_whole(entry.size if size is None else size, "size", entry.least)
     check_whole(seed, "seed", 0)
     model, sizes = _build(network, entry, size)
     kind, source, missing = _fill(model, network, weights, _Search(_checked_folder(folder), download), seed)
@@ -238,7 +326,7 @@ def available(network: str = "inception_v3", *, folder: Path | str | None = None
 
     Parameters
     ----------
-    network : {'inception_v3'}
+    network : {'inception_v3', 'resnet50', 'inception_resnet_v2', 'xception'}
     folder : path, optional
         As for `load`.
 

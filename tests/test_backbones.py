@@ -1,8 +1,12 @@
 """`backbones.load`: the right stages, the right pixels, and weights whose origin is known."""
 
 import dataclasses
+import functools
 import hashlib
+import inspect
 import io
+import re
+import sys
 import urllib.error
 import urllib.request
 
@@ -14,10 +18,37 @@ from PIL import Image
 
 from helpers import backbones, weights
 
+APPLICATIONS = {
+    "inception_v3": (keras.applications.InceptionV3, keras.applications.inception_v3),
+    "resnet50": (keras.applications.ResNet50, keras.applications.resnet),
+    "inception_resnet_v2": (keras.applications.InceptionResNetV2, keras.applications.inception_resnet_v2),
+    "xception": (keras.applications.Xception, keras.applications.xception),
+}
+WITH_PENULTIMATE = [name for name in APPLICATIONS if name != "inception_v3"]
+
 
 @pytest.fixture(scope="module")
-def backbone():
-    return backbones.load(weights="random", size=75)
+def keras_own():
+    """Return, for a name, the network of keras.applications with random weights, and what Keras would have fetched."""
+
+    @functools.cache
+    def build(name):
+        constructor = APPLICATIONS[name][0]
+        size, fetched = backbones._NETWORKS[name].least, []
+        with pytest.MonkeyPatch.context() as patch:
+            own = sys.modules[inspect.unwrap(constructor).__module__]
+            patch.setattr(own.file_utils, "get_file", lambda *args, **options: fetched.append((*args, options)))
+            patch.setattr(keras.Model, "load_weights", lambda *_: None)
+            network = constructor(include_top=False, weights="imagenet", pooling="avg", input_shape=(size, size, 3))
+        ((file, address, options),) = fetched
+        return network, (file, address, options["file_hash"])
+
+    return build
+
+
+@pytest.fixture
+def backbone(deep_network):
+    return deep_network("inception_v3")
 
 
 @pytest.fixture
@@ -51,6 +82,7 @@ def small(tmp_path, monkeypatch):
         file="small_notop.h5",
         md5="",
         folder="small",
+        size=8,
         least=8,
         stages=lambda network: {"pool": layers.Flatten()(network.output)},
         scale=(1.0, 1.0, 1.0),
@@ -90,14 +122,88 @@ def test_a_second_network_of_one_process_has_the_same_stages(backbone):
     assert backbones.load(weights="random", size=75).sizes == backbone.sizes
 
 
-def test_the_stages_are_those_of_keras_own_network_on_its_own_preprocessing(backbone):
+@pytest.mark.parametrize(
+    ("name", "expected", "millions"),
+    [
+        ("resnet50", {"stage 2": 256, "stage 3": 512, "stage 4": 1024, "penultimate": 2048}, 23.59),
+        ("inception_resnet_v2", {"blocks A": 320, "blocks B": 1088, "blocks C": 2080, "penultimate": 1536}, 54.34),
+        ("xception", {"entry flow": 728, "middle flow": 728, "block 13": 1024, "penultimate": 2048}, 20.87),
+    ],
+)
+def test_networks_have_the_papers_widths_and_with_three_classes_so_many_parameters(
+    deep_network, name, expected, millions
+):
+    backbone = deep_network(name)
+    assert backbone.sizes == expected
+    head = 3 * (backbone.sizes["penultimate"] + 1)
+    assert round((backbone.model.count_params() + head) / 1e6, 2) == millions
+
+
+def maps_of_keras(name, network):
+    """Return the maps whose means are the stages before the last: here by order and type, not by what follows."""
+    sums = [layer.output for layer in network.layers if type(layer).__name__ in ("Add", "CustomScaleLayer")]
+    if name == "resnet50":  # blocks of 3, 4, 6 and 3 sums, each with its ReLU
+        relus = [layer.output for layer in network.layers if layer.name.endswith("_out")]
+        return [relus[2], relus[6], relus[12]]
+    if name == "xception":  # three sums of the entry flow, eight of the middle flow, one of the exit flow
+        return [sums[2], sums[10], sums[11]]
+    after = [layer.output for layer in network.layers if layer.name.startswith("block") and layer.name.endswith("_ac")]
+    return [after[9], after[29], sums[39]]  # 10, 20 and 10 blocks
+
+
+@pytest.mark.parametrize("name", WITH_PENULTIMATE)
+def test_the_penultimate_features_are_those_of_keras_own_network_on_its_own_preprocessing(
+    deep_network, keras_own, name
+):
+    backbone, network, module = deep_network(name), keras_own(name)[0], APPLICATIONS[name][1]
+    images = np.random.default_rng(0).random((2, backbone.size, backbone.size, 3), dtype=np.float32)
+    network.set_weights(backbone.model.get_weights())
+    reference = keras.Model(network.input, [*maps_of_keras(name, network), network.output])
+    *maps, penultimate = reference.predict_on_batch(module.preprocess_input(images * 255))
+    expected = [*(value.mean(axis=(1, 2)) for value in maps), penultimate]
+    for found, value in zip(backbone.model.predict_on_batch(images), expected, strict=True):
+        np.testing.assert_allclose(found, value, atol=1e-5 * np.abs(value).max())
+    assert np.ptp(penultimate, axis=0).max() > 0
+
+
+def test_a_second_network_of_one_process_has_the_same_stages_whatever_keras_counts(deep_network):
+    first = deep_network("xception")
+    second = backbones.load("xception", "random", size=first.size)
+    assert second.sizes == first.sizes
+    assert second.digest == first.digest
+    sums = [layer.name for layer in second.model.layers if isinstance(layer, layers.Add)]
+    assert sums != [layer.name for layer in first.model.layers if isinstance(layer, layers.Add)]  # counted on
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_the_published_file_is_the_one_that_the_installed_keras_fetches(keras_own, name):
+    fetched, entry = keras_own(name)[1], backbones._NETWORKS[name]
+    assert fetched == (entry.file, f"{backbones._ADDRESS}/{entry.folder}/{entry.file}", entry.md5)
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_a_network_has_the_sizes_that_the_installed_keras_gives_it(monkeypatch, name):
+    source = inspect.getsource(sys.modules[inspect.unwrap(APPLICATIONS[name][0]).__module__])
+    default, least = (int(re.search(rf"{word}_size=(\d+),", source)[1]) for word in ("default", "min"))
+    built = []
+    monkeypatch.setattr(backbones, "_build", lambda network, entry, size: built.append(size) or (None, {}))
+    monkeypatch.setattr(backbones, "_fill", lambda *_: ("random", "", []))
+    monkeypatch.setattr(backbones.stored, "digest", lambda _: "")
+    backbones.load(name)
+    backbones.load(name, size=least)
+    assert built == [default, least]
+    with pytest.raises(ValueError, match=f"size={least - 1}, but it is a whole number of {least} or more"):
+        backbones.load(name, size=least - 1)
+
+
+def test_the_stages_of_inception_v3_are_those_of_keras_own_network_on_its_own_preprocessing(backbone, keras_own):
     images = np.random.default_rng(0).random((2, 75, 75, 3), dtype=np.float32)
-    network = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=(75, 75, 3))
+    network = keras_own("inception_v3")[0]
     network.set_weights(backbone.model.get_weights())
     pools = [layer.output for layer in network.layers if isinstance(layer, layers.MaxPooling2D)]
     reference = keras.Model(network.input, [pools[0], pools[2], pools[3], network.output])
     expected = reference.predict_on_batch(keras.applications.inception_v3.preprocess_input(images * 255))
-    expected = [*(value.reshape(2, -1) for value in expected[:3]), expected[3].mean(axis=(1, 2))]
+    expected = [*(value.reshape(2, -1) for value in expected[:3]), expected[3]]
     for found, value in zip(backbone.model.predict_on_batch(images), expected, strict=True):
         np.testing.assert_allclose(found, value, atol=1e-5 * value.max())
 
@@ -181,17 +287,18 @@ def test_the_first_place_that_has_imagenet_weights_gives_them(small, places, tmp
     assert backbones.load("small", "imagenet", size=8).weights == "imagenet"
 
 
-def test_keras_own_file_of_inception_v3_is_read(backbone, places, monkeypatch):
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_keras_own_files_are_read(deep_network, keras_own, places, monkeypatch, name):
     """The published files are of Keras' old format: the weights in the order of the layers, whatever their names."""
-    network = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=(75, 75, 3))
+    backbone, network = deep_network(name), keras_own(name)[0]
     network.set_weights(backbone.model.get_weights())
-    entry = backbones._NETWORKS["inception_v3"]
+    entry = backbones._NETWORKS[name]
     path = places[0] / entry.file
     network.save(path)
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
-    monkeypatch.setitem(backbones._NETWORKS, "inception_v3", dataclasses.replace(entry, md5=md5))
-    found = backbones.load(size=75, seed=5)
-    path.unlink()  # 88 MB
+    monkeypatch.setitem(backbones._NETWORKS, name, dataclasses.replace(entry, md5=md5))
+    found = backbones.load(name, size=backbone.size, seed=5)
+    path.unlink()  # up to 220 MB
     assert found.weights == "imagenet"
     assert found.digest == backbone.digest
 

@@ -102,8 +102,8 @@ def test_all_stages_come_from_one_pass_in_batches_of_one_shape(tiny, images):
     assert np.array_equal(shown[23:], np.repeat(images[-1:], 7, axis=0))
 
 
-def test_inception_v3_gives_an_image_the_same_features_alone_and_in_company():
-    backbone = backbones.load(weights="random", size=75)
+def test_inception_v3_gives_an_image_the_same_features_alone_and_in_company(deep_network):
+    backbone = deep_network("inception_v3")
     images = np.random.default_rng(0).random((3, 60, 90, 1), dtype=np.float32)
     together = features.extract(backbone, images, batch_size=3, progress=False)
     alone = features.extract(backbone, images[1:2], progress=False)

@@ -443,6 +443,22 @@ def test_the_command_trains_exports_and_goes_on(tmp_path, monkeypatch, capsys):
     assert card["recipe"]["size"] == 24
 
 
+def test_the_command_trains_every_deep_network():
+    assert tuple(backbones._NETWORKS) == command.NETWORKS
+
+
+def test_heads_stand_on_the_stages_of_resnet50_as_they_are(deep_network):
+    backbone = deep_network("resnet50")
+    momenta = [layer.momentum for layer in training.batch_normalizations(backbone.model)]
+    model = training.classifier(backbone, 5)
+    for layer, momentum in zip(training.batch_normalizations(backbone.model), momenta, strict=True):
+        layer.momentum = momentum  # the network is others' too
+    assert model.output_shape == (None, 3, 5)
+    heads = [layer for layer in model.layers if isinstance(layer, layers.Dense)]
+    assert [layer.kernel.shape[0] for layer in heads] == [512, 1024, 2048]
+    assert not [layer for layer in model.layers if layer.name.endswith("_pool") and layer.name.startswith("head")]
+
+
 def test_the_command_says_what_it_needs(capsys):
     with pytest.raises(SystemExit):
         command.main([])

@@ -10,16 +10,20 @@ from pathlib import Path
 from .images import categories
 from .pool import fill
 
+NETWORKS = ("inception_v3", "resnet50", "inception_resnet_v2", "xception")  # those of `backbones`, which imports Keras
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m helpers.pretraining", description="Pretrain a network on images made by formulas."
     )
-    parser.add_argument("--network", default="inception_v3", choices=("inception_v3",))
+    parser.add_argument("--network", default="inception_v3", choices=NETWORKS)
     parser.add_argument("--resume", type=Path, metavar="DIR", help="train; DIR keeps the pool, state and weights")
     parser.add_argument("--minutes", type=float, default=9, help="of the whole training, however often it is resumed")
     parser.add_argument("--piece", type=float, metavar="MINUTES", help="of this call; the next one goes on")
-    parser.add_argument("--size", type=int, default=107, help="pixels of a crop (107: the last stage is 2 x 2)")
+    parser.add_argument(
+        "--size", type=int, default=107, help="pixels of a crop (107: the last stage of inception_v3 is 2 x 2)"
+    )
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--peak", type=float, default=7e-4, help="largest learning rate")
     parser.add_argument("--categories", type=int, default=168)
