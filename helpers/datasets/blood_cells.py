@@ -19,7 +19,7 @@ _COUNTS = {"train": (1003, 502, 501), "test": (233, 116, 117)}  # the report's 2
 _SLIDES = {"train": 40, "test": 10}
 _SHARES = 4.0  # concentration of the slides' shares: some slides have five times the images of others
 _FIELD = 16.0  # side of a crop, in micrometres: a white cell of middle size fills three quarters of it
-_JITTER = 0.08  # deviation of a cell's place from the middle of its crop, in sides
+_JITTER = (0.05, 0.13)  # deviation of a cell's place from the middle of its crop at difficulty 0 and 1, in sides
 _NEIGHBOURS = 7  # at most; how many there are is the slide's: thick and thin smears
 _NEIGHBOUR_SHARES = (0.86, 0.03, 0.11)  # blood has far more red cells; more of the others than in life, to be seen
 _GRAIN, _LATTICE = 0.55, 34  # granules and chromatin: distance of their lattice's points in micrometres, points a side
@@ -31,14 +31,14 @@ _LOBES = 5  # of a nucleus, at most
 # 1 is a well stained red cell (eosin) or the nucleus of a white cell (azure).
 _QUANTITIES = {
     # 7.4, 11.2 and 3 wide; at 1 small red cells, small lymphocytes and giant platelets
-    "log_radius": (np.log([3.7, 5.6, 1.5]), np.log([3.5, 4.0, 3.0]), 0.12),
+    "log_radius": (np.log([3.7, 5.6, 1.5]), np.log([3.6, 3.8, 3.1]), 0.14),
     "oval": ((0.04, 0.05, 0.10), (0.06, 0.06, 0.07), 0.03),  # amplitude of the second harmonic, in radii
-    "ragged": ((0.01, 0.03, 0.08), (0.03, 0.04, 0.045), 0.012),  # deviation of the other harmonics
-    "eosin": ((0.95, 0.25, 0.15), (0.60, 0.40, 0.30), 0.10),  # haemoglobin takes eosin; young red cells have less
-    "azure": ((0.02, 0.18, 0.45), (0.25, 0.28, 0.40), 0.07),  # and they take azure, as the ribosomes of all do
-    "pallor": ((0.80, 0.0, 0.0), (0.15, 0.0, 0.0), 0.12),  # share of the dye that is missing in the middle
-    "core": ((-0.3, 1.0, 0.25), (0.0, 0.35, 0.25), 0.08),  # azure of a nucleus, or of a platelet's darker middle
-    "granules": ((0.04, 0.30, 0.80), (0.25, 0.35, 0.45), 0.08),  # deviation of the dye from grain to grain
+    "ragged": ((0.01, 0.03, 0.08), (0.02, 0.035, 0.045), 0.01),  # deviation of the other harmonics
+    "eosin": ((0.95, 0.25, 0.15), (0.68, 0.48, 0.40), 0.10),  # haemoglobin takes eosin; young red cells have less
+    "azure": ((0.02, 0.18, 0.45), (0.18, 0.25, 0.31), 0.05),  # and they take azure, as the ribosomes of all do
+    "pallor": ((0.90, 0.0, 0.0), (0.22, 0.0, 0.0), 0.15),  # share of the dye that is missing in the middle
+    "core": ((-0.3, 1.0, 0.25), (-0.02, 0.28, 0.20), 0.08),  # azure of a nucleus, or of a platelet's darker middle
+    "granules": ((0.04, 0.30, 0.80), (0.24, 0.34, 0.42), 0.08),  # deviation of the dye from grain to grain
 }
 _EASY, _HARD = (np.array([row[level] for row in _QUANTITIES.values()]).T for level in (0, 1))
 _DEVIATIONS = np.array([row[2] for row in _QUANTITIES.values()])
@@ -159,7 +159,7 @@ class _Slide:
     @classmethod
     def draw(cls, random: np.random.Generator, level: float) -> _Slide:
         vary = 0.4 + 1.0 * level
-        strength = np.exp(0.22 * vary * random.standard_normal(2))
+        strength = np.exp(0.28 * vary * random.standard_normal(2))
         hue = np.exp(0.16 * vary * random.standard_normal((2, 3)))
         lamp = 0.08 + 0.07 * vary * random.standard_normal() + 0.035 * vary * random.standard_normal(3) * [1, 0.3, 1]
         focus, noise, vignette, crowding = random.random(4)
@@ -168,7 +168,7 @@ class _Slide:
             strength[1] * hue[1] * _AZURE,
             np.array([0.90, 0.89, 0.85]) * np.exp(-np.abs(lamp)),
             0.3 * vignette,
-            0.10 * np.exp(0.9 * vary * focus),
+            0.12 * np.exp(0.9 * vary * focus),
             0.008 + 0.017 * noise,
             0.25 + 0.7 * crowding,
         )
@@ -179,7 +179,7 @@ def _crop(random: np.random.Generator, label: int, slide: _Slide, size: int, lev
     kinds = np.r_[label, random.choice(3, _NEIGHBOURS, p=_NEIGHBOUR_SHARES)]
     present = np.r_[True, random.random(_NEIGHBOURS) < slide.crowding]
     cells = _Cells.draw(random, kinds, level)
-    places = _places(random, cells.radius)
+    places = _places(random, cells.radius, np.interp(level, (0, 1), _JITTER))
     view, focus = random.uniform(-0.5, 0.5, 2), random.uniform(0.8, 1.3)
     dyes = np.zeros((2, size, size), np.float32)
     dyes[0] = 0.04  # plasma
@@ -195,9 +195,9 @@ def _crop(random: np.random.Generator, label: int, slide: _Slide, size: int, lev
     return np.clip(image, 0, 1)
 
 
-def _places(random: np.random.Generator, radius: np.ndarray) -> np.ndarray:
+def _places(random: np.random.Generator, radius: np.ndarray, jitter: float) -> np.ndarray:
     """Return the cells' places in sides, shape (cells, 2): the first in the middle, the others about it."""
-    places = 0.5 + _JITTER * random.standard_normal((1, 2)).clip(-2, 2)
+    places = 0.5 + jitter * random.standard_normal((1, 2)).clip(-2, 2)
     angle = 2 * np.pi * random.random(_NEIGHBOURS)
     gap = -0.4 + 4.5 * random.random(_NEIGHBOURS)
     distance = (radius[0] + radius[1:] + gap) / _FIELD
@@ -225,7 +225,7 @@ class _Cells:
         radius = np.exp(quantities.pop("log_radius"))
         quantities = {name: np.maximum(value, 0) for name, value in quantities.items()}
         waves = random.standard_normal((n, _HARMONICS - 1, 2)) @ [1, 1j] / np.sqrt(2 * (_HARMONICS - 2))
-        waves *= quantities["ragged"][:, None]
+        waves *= 3 / np.arange(_HARMONICS, 1, -1) * quantities["ragged"][:, None]
         turn = np.exp(2j * np.pi * random.random(n))
         waves[:, -1] = turn * quantities["oval"]  # coefficient of the second harmonic
         outlines = np.concatenate([waves, np.zeros((n, 1)), np.ones((n, 1))], axis=1)
@@ -261,7 +261,7 @@ class _Cells:
 
 def _outside(x: np.ndarray, y: np.ndarray, lobes: np.ndarray) -> np.ndarray:
     """Return the distance to the outline of lobes that run into each other (a smooth minimum of distances)."""
-    soft = np.float32(0.35)  # micrometres
+    soft = np.float32(0.25)  # micrometres
     within = sum(np.exp((radius - np.hypot(x - left, y - top)) / soft) for left, top, radius in lobes if radius > 0)
     return -soft * np.log(within + np.float32(1e-30))
 
@@ -274,8 +274,8 @@ def _lobes(random: np.random.Generator, kinds: np.ndarray) -> np.ndarray:
     number = np.arange(_LOBES) - (count[:, None] - 1) / 2
     angle = turn + bend * number
     single = count[:, None] == 1
-    out = np.where(single, 0.15, 0.45) * random.uniform(0.8, 1.2, (n, _LOBES))
-    wide = np.where(single, 0.66, 0.36) * random.uniform(0.85, 1.15, (n, _LOBES))
+    out = np.where(single, 0.15, 0.48) * random.uniform(0.8, 1.2, (n, _LOBES))
+    wide = np.where(single, 0.66, 0.33) * random.uniform(0.85, 1.15, (n, _LOBES))
     wide[np.arange(_LOBES) >= count[:, None]] = 0
     return np.stack([out * np.cos(angle), out * np.sin(angle), wide], axis=2).astype(np.float32)
 
