@@ -10,14 +10,17 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from sklearn.metrics import confusion_matrix, silhouette_samples
 from sklearn.metrics.cluster import contingency_matrix
+from threadpoolctl import threadpool_limits
 
-from .validation import check_images, check_regular, check_whole
+from .validation import check_features, check_images, check_labels, check_regular, check_whole
 
 __all__ = [
     "MARKERS",
     "PALETTE",
     "bars",
+    "confusion",
     "counts",
     "image_rows",
     "images",
@@ -27,6 +30,7 @@ __all__ = [
     "null_distribution",
     "scatter_map",
     "scores",
+    "silhouettes",
     "violins",
 ]
 
@@ -186,6 +190,54 @@ def counts(labels, groups, ax=None, title: str = ""):
     return ax
 
 
+def confusion(labels, predicted, class_names: Sequence[str], ax=None, title: str = ""):
+    """Draw what the images of each class were taken for: a confusion matrix.
+
+    Each cell is shaded by its share of the class, so that a small class reads like a large one, and says how many
+    images it holds and what share of the class they are. The shares on the diagonal are the recalls; their mean is
+    the balanced accuracy.
+
+    Parameters
+    ----------
+    labels, predicted : array_like of int, shape (n,)
+        Numbers of classes, 0 to the number of names less 1. Clusters get such numbers from
+        `helpers.clustering.align`, as long as there are no more of them than classes.
+    class_names : sequence of str
+    ax : matplotlib Axes, optional
+    title : str
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, or a number has no name.
+    """
+    size = len(class_names)
+    labels = check_labels(labels, at_least=1)
+    predicted = check_labels(predicted, len(labels), "predicted", at_least=1)
+    for name, numbers in (("labels", labels), ("predicted", predicted)):
+        if numbers.min() < 0 or numbers.max() >= size:
+            wrong = numbers.min() if numbers.min() < 0 else numbers.max()
+            raise ValueError(f"`{name}` holds {wrong}, but {size} class names number the classes 0 to {size - 1}.")
+    table = confusion_matrix(labels, predicted, labels=range(size))
+    sizes = table.sum(axis=1)
+    shares = table / np.maximum(sizes, 1)[:, None]
+    ax = ax or plt.subplots(figsize=(1.8 + 0.8 * size, 1.2 + 0.7 * size))[1]
+    ax.imshow(shares, cmap="Greys", vmin=0, vmax=1, aspect="auto")
+    for (row, column), count in np.ndenumerate(table):
+        shade = "white" if shares[row, column] > 0.62 else "black"
+        text = f"{count}\n{100 * shares[row, column]:.0f} %"
+        ax.text(column, row, text, ha="center", va="center", fontsize=8, color=shade)
+    named = [f"{name} ({count})" for name, count in zip(class_names, sizes, strict=True)]
+    ax.set(title=title, xlabel="predicted", ylabel="class (images)", xticks=range(size), yticks=range(size))
+    ax.set(xticklabels=class_names, yticklabels=named)
+    ax.grid(False)
+    return ax
+
+
 def scatter_map(coordinates, labels, class_names: Sequence[str], ax=None, title: str = "", legend: bool = True):
     """Draw a map of images, one mark each, by colour and shape of its class.
 
@@ -297,6 +349,74 @@ def violins(tests: Mapping, ax=None, title: str = "", name: str = "goodness"):
     ax.plot(places, observed, color=PALETTE[5], marker=MARKERS[0], markersize=5, linewidth=1)
     ax.set(title=title, ylabel=name, xticks=places, xticklabels=labels)
     ax.grid(axis="x", visible=False)
+    return ax
+
+
+@threadpool_limits.wrap(limits=1)
+def silhouettes(features, clusters, names: Sequence[str] | None = None, ax=None, title: str = ""):
+    """Draw how well each image lies in its cluster: a silhouette diagram.
+
+    Each image is a line as long as its silhouette (b - a) / max(a, b), with a its mean distance to the rest of its
+    cluster and b to the nearest other cluster; the images of a cluster stand in order. A cluster that is there is
+    broad to the end, one cut out of a larger cloud tapers off, and what reaches below 0 lies nearer to another
+    cluster. The dashed line is the mean over all images.
+
+    Parameters
+    ----------
+    features : array_like of float, shape (n, d)
+        Scaled as for the clustering, for example by `helpers.clustering.scaled`; distances are Euclidean.
+    clusters : array_like of int, shape (n,)
+        Two clusters or more, fewer than n.
+    names : sequence of str, optional
+        Of the clusters, in the order of their numbers; the numbers themselves by default.
+    ax : matplotlib Axes, optional
+    title : str
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, there is one cluster only, or every image is a cluster of its own.
+
+    References
+    ----------
+    Rousseeuw (1987), https://doi.org/10.1016/0377-0427(87)90125-7
+    """
+    features = check_features(features)
+    clusters = check_labels(clusters, len(features), "clusters")
+    numbers = np.unique(clusters)
+    if len(numbers) == len(clusters):
+        raise ValueError("Every image is a cluster of its own: the silhouette needs clusters of two or more.")
+    names = [str(number) for number in numbers] if names is None else list(names)
+    if len(names) != len(numbers):
+        raise ValueError(f"{len(names)} names for {len(numbers)} clusters: give one name for each.")
+    values = silhouette_samples(features, clusters)
+    ax = ax or plt.subplots(figsize=(5, 1.2 + 0.7 * len(numbers)))[1]
+    gap = len(values) // 40 + 1
+    top, middles = gap, []
+    for place, number in enumerate(numbers):
+        lengths = np.sort(values[clusters == number])[::-1]
+        ax.fill_betweenx(
+            top + np.arange(len(lengths) + 1),
+            np.r_[lengths, lengths[-1]],
+            step="post",
+            linewidth=0,
+            color=PALETTE[place % len(PALETTE)],
+        )
+        middles.append(top + len(lengths) / 2)
+        top += len(lengths) + gap
+    ax.axvline(values.mean(), color="white", linewidth=2.5)  # on dark and on light bodies alike
+    ax.axvline(values.mean(), color="black", linestyle="--", linewidth=1)
+    means = [values[clusters == number].mean() for number in numbers]
+    named = [
+        f"{name}\n{np.sum(clusters == number)} images, mean {mean:.2f}"
+        for name, number, mean in zip(names, numbers, means, strict=True)
+    ]
+    ax.set(title=title, xlabel="silhouette", yticks=middles, yticklabels=named, ylim=(top, 0))
+    ax.grid(axis="y", visible=False)
     return ax
 
 

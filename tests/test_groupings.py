@@ -51,12 +51,14 @@ def scores_of_population(table):
     return 2 * information / entropies, (np.sum(table**2) - expected) / (most - expected)
 
 
+@settings(deadline=None)
 @given(groups)
 def test_accuracy_is_the_best_over_all_matchings(pairs):
     labels, clusters = map(list, zip(*pairs, strict=True))
     assert groupings.accuracy(labels, clusters) == pytest.approx(best_by_brute_force(labels, clusters))
 
 
+@settings(deadline=None)
 @given(groups, st.permutations(range(4)))
 def test_renaming_the_clusters_changes_no_score(pairs, order):
     labels, clusters = map(np.array, zip(*pairs, strict=True))
@@ -65,6 +67,7 @@ def test_renaming_the_clusters_changes_no_score(pairs, order):
         assert measure(labels, renamed) == pytest.approx(measure(labels, clusters), abs=1e-12)
 
 
+@settings(deadline=None)
 @given(groups)
 def test_aligned_clusters_are_a_renaming(pairs):
     labels, clusters = map(np.array, zip(*pairs, strict=True))
@@ -106,6 +109,7 @@ def test_an_unknown_average_suggests_the_nearest():
 
 
 @pytest.mark.parametrize("average", groupings.AVERAGES)
+@settings(deadline=None)
 @given(pairs=groups.filter(lambda pairs: len(pairs) > 1))
 def test_the_scores_of_a_table_are_those_of_its_groupings(pairs, average):
     labels, clusters = map(np.array, zip(*pairs, strict=True))
@@ -115,7 +119,7 @@ def test_the_scores_of_a_table_are_those_of_its_groupings(pairs, average):
     assert groupings._ari_of(tables)[0] == pytest.approx(metrics.adjusted_rand_score(labels, clusters), abs=1e-9)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=3, max_size=30))
 def test_the_jackknife_leaves_out_one_image_after_the_other(pairs):
     labels, clusters = map(np.array, zip(*pairs, strict=True))

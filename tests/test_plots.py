@@ -2,6 +2,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from sklearn.metrics import silhouette_samples
 
 from helpers import embedding, plots, separability
 from helpers.results import Record
@@ -177,3 +178,85 @@ def test_no_function_shows_a_figure(monkeypatch):
     monkeypatch.setattr(plt, "show", lambda: pytest.fail("a plot function called plt.show()"))
     plots.images(np.zeros((2, 4, 4, 1)))
     plots.lines({"a": ([1], [1])}, "x", "y")
+
+
+def test_a_confusion_matrix_says_counts_and_shares_of_the_class():
+    labels, predicted = [0] * 8 + [1] * 2, [0] * 6 + [1] * 2 + [1, 0]
+    ax = plots.confusion(labels, predicted, ("red", "white"))
+    assert [text.get_text() for text in ax.texts] == ["6\n75 %", "2\n25 %", "1\n50 %", "1\n50 %"]
+    np.testing.assert_allclose(ax.get_images()[0].get_array(), [[0.75, 0.25], [0.5, 0.5]])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["red (8)", "white (2)"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["red", "white"]
+
+
+def test_the_numbers_of_a_confusion_matrix_stand_out_from_their_cells():
+    labels = np.repeat(np.arange(3), 100)
+    predicted = np.r_[[0] * 63, [1] * 37, [1] * 100, [2] * 62, [0] * 38]
+    ax = plots.confusion(labels, predicted, "abc")
+    image = ax.get_images()[0]
+    for text in ax.texts:
+        cell = image.cmap(image.norm(image.get_array()[tuple(int(place) for place in text.get_position()[::-1])]))
+        assert contrast(text.get_color(), cell[:3]) >= 4.5
+
+
+def test_a_class_without_images_is_an_empty_row():
+    ax = plots.confusion([0, 2], [0, 1], ("a", "b", "c"))
+    assert np.isfinite(ax.get_images()[0].get_array()).all()
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a (1)", "b (0)", "c (1)"]
+
+
+@pytest.mark.parametrize(("labels", "predicted", "name"), [([0, 1], [0, 2], "predicted"), ([0, -1], [0, 1], "labels")])
+def test_a_number_without_a_name_is_refused(labels, predicted, name):
+    with pytest.raises(ValueError, match=rf"`{name}` holds .* 2 class names number the classes 0 to 1"):
+        plots.confusion(labels, predicted, ("a", "b"))
+
+
+def three_clouds():
+    random = np.random.default_rng(0)
+    clusters = np.repeat([4, 7, 9], [10, 20, 30])
+    return random.normal(size=(60, 3)) + clusters[:, None], clusters
+
+
+def test_silhouettes_are_sorted_within_each_cluster():
+    features, clusters = three_clouds()
+    ax = plots.silhouettes(features, clusters)
+    values = silhouette_samples(features.astype(np.float32), clusters)
+    for body, number in zip(ax.collections, (4, 7, 9), strict=True):
+        lengths = body.get_paths()[0].vertices[:, 0]
+        expected = np.sort(values[clusters == number])
+        assert sorted(set(lengths[lengths != 0].tolist())) == pytest.approx(expected, abs=1e-6)
+    assert [line.get_xdata()[0] for line in ax.lines] == pytest.approx([values.mean()] * 2)
+
+
+def test_silhouettes_of_clusters_do_not_overlap_and_stand_in_order():
+    ax = plots.silhouettes(*three_clouds(), names=("a", "b", "c"))
+    extents = [body.get_paths()[0].get_extents() for body in ax.collections]
+    heights = [extent.y1 - extent.y0 for extent in extents]
+    assert heights == [10, 20, 30]
+    assert extents[0].y1 < extents[1].y0 < extents[1].y1 < extents[2].y0
+    assert [label.get_text().partition(",")[0] for label in ax.get_yticklabels()] == [
+        "a\n10 images",
+        "b\n20 images",
+        "c\n30 images",
+    ]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
+
+
+@pytest.mark.parametrize(
+    ("clusters", "names", "sentence"),
+    [
+        ([0, 0, 0, 0], None, "`clusters` holds 1 class"),
+        ([0, 1, 2, 3], None, "Every image is a cluster of its own"),
+        ([0, 0, 1, 1], ["a"], "1 names for 2 clusters: give one name for each"),
+    ],
+)
+def test_silhouettes_that_mean_nothing_are_refused(clusters, names, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        plots.silhouettes(np.eye(4), clusters, names)
+
+
+def test_the_new_plots_draw_on_axes_that_are_given():
+    _, axes = plt.subplots(1, 2)
+    assert plots.confusion([0, 1], [1, 0], "ab", axes[0], "one") is axes[0]
+    assert plots.silhouettes(*three_clouds(), None, axes[1], "other") is axes[1]
+    assert [ax.get_title(loc="left") for ax in axes] == ["one", "other"]
