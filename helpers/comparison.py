@@ -1,33 +1,61 @@
-"""Where all methods meet: one table, a rank picture, and sentences made from the stored numbers.
+"""Where all methods meet: who wins where, what the noise allows to say, rank pictures, and one table of all rows.
 
-Only rows scored on the same images are compared. Two rows differ when their means are further apart than the *noise*
+Only rows scored on the same images are compared. The difference of two rows' means has the standard error
 
     s = sqrt(seeds^2 + p1 (1 - p1) / m + p2 (1 - p2) / m),
 
 where ``seeds`` is the standard error of the difference of two means over seeds,
 
-    seeds^2 = v / n1 + v / n2,   v = ((n1 - 1) s1^2 + (n2 - 1) s2^2) / (n1 + n2 - 2),
+    seeds^2 = v / n1 + v / n2,   v = ((n1 - 1) s1^2 + (n2 - 1) s2^2) / f,   f = n1 + n2 - 2,
 
 and the other two terms stand for the draw of the m test images, on which an accuracy p has the variance p (1 - p) / m.
-For measures that are no accuracy only the seeds are known. Both rows are scored on the same images, so the sum is
-usually an upper bound. With one seed in each row ``seeds`` does not exist. The rule is a reading aid, not a test: a
-difference of one s is weak evidence.
+Both rows are scored on the same images, so this sum is usually an upper bound. For measures that are no accuracy only
+the seeds are known, so their noise is understated.
+
+A difference is *clear* when it exceeds the two-sided 95 % bound for all k comparisons of a family together
+(Bonferroni):
+
+    abs(difference) > c s,   c = (seeds^2 t + (s^2 - seeds^2) z) / s^2,
+
+where t and z are the quantiles 1 - 0.025 / k of Student's distribution with f degrees of freedom and of the normal
+one: the noise of the seeds is estimated from few of them, that of the images is known. A simulation in the tests holds
+that equal rows are told apart no more often than promised. A row's rank then lies between 1 plus the number of rows
+that are clearly better, and the number of rows less those that are clearly worse: the marginal confidence set of
+Mogstad et al. (2023), with Bonferroni's bound in place of their bootstrap. Few seeds make it wide, and it should be.
+With one seed in each row the seeds say nothing, and by a measure that is no accuracy a row of one seed is not ranked.
 
 The page is made from the results store alone: no kernel, no network, no Keras.
+
+References
+----------
+Mogstad, M., Romano, J. P., Shaikh, A. M. and Wilhelm, D. (2023). Inference for ranks with applications to mobility
+across neighbourhoods and academic achievement across countries. Review of Economic Studies.
+https://doi.org/10.1093/restud/rdad006
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 from .results import Claim, Record, slug
 from .scorecard import MEASURES, written
 
-__all__ = ["chapter_title", "claims_html", "comparison_html", "comparison_markdown", "counted", "within_noise"]
+__all__ = [
+    "Standing",
+    "chapter_title",
+    "claims_html",
+    "clear_lead",
+    "comparison_html",
+    "comparison_markdown",
+    "counted",
+    "standings",
+]
 
 _RANKED_BY = ("knn", "linear_probe")
 _ACCURACIES = ("knn", "linear_probe", "kmeans_accuracy")
@@ -35,16 +63,19 @@ _README = ("knn", "linear_probe", "kmeans_accuracy", "nmi", "p_value")
 # neither a cause to rank rows by: a smaller p-value makes no better feature, and goodness shrinks with dimension
 _NOT_RANKED = ("goodness", "p_value")
 
+_LEVEL = 0.95
+_NAMED = 6  # rows in one sentence; a longer list is no sentence
+
 _KINDS = {"baseline": "baseline", "method": "unsupervised", "supervised": "supervised"}
 
 
 def comparison_html(records: Sequence[Record]) -> str:
     """Return the comparison page as one HTML fragment.
 
-    For each data set it says which row is best by which measure, which differences lie within the noise of the
-    seeds, and which rows the untrained network already explains, beside a picture that ranks the rows by kNN and
-    linear probe. Then follow the table of all rows and what its columns mean. ``gallery.js`` makes the table
-    sortable; without it the table is a plain one.
+    It begins with who wins where: the leader of each data set by each measure, and how many others may be first as
+    well. Then follow, for each data set, a picture that ranks the rows by kNN, what may be said of its leaders, and
+    what training adds to the untrained network; then the table of all rows and what its columns mean.
+    ``comparison.js`` makes the table sortable and lets the reader filter it; without it the table is a plain one.
 
     Parameters
     ----------
@@ -60,14 +91,19 @@ def comparison_html(records: Sequence[Record]) -> str:
         If the store is empty.
     """
     groups = _by_data(records)
-    sections = [_section(data, rows) for data, rows in groups.items()]
+    # what was trained first; the sets on which only baselines were scored come last
+    ordered = sorted(groups.items(), key=lambda item: -sum(row.kind == "method" for row in item[1]))
+    sections = [_section(data, rows) for data, rows in ordered]
     return "\n".join(
         [
             '<div class="course-comparison">',
             f"<p>{_summary(records, groups)}</p>",
+            '<h2 id="comparison-overview">Who wins where</h2>',
+            _overview(ordered),
+            _RULE,
             *sections,
             '<h2 id="comparison-all-rows">All rows</h2>',
-            _table(groups),
+            _table(ordered),
             '<h2 id="comparison-columns">What the columns mean</h2>',
             _columns(),
             "</div>",
@@ -140,16 +176,74 @@ def claims_html(claims: Sequence[Claim]) -> str:
     )
 
 
-def within_noise(record: Record, other: Record, measure: str) -> bool:
-    """Tell whether two rows' means are no further apart than the noise of the seeds and of the test images.
+@dataclass(frozen=True)
+class Standing:
+    """Where a row stands among others by one measure.
+
+    Attributes
+    ----------
+    record : Record
+    first, last : int
+        The ranks between which it lies, with 95 % confidence; 1 is the best.
+    """
+
+    record: Record
+    first: int
+    last: int
+
+
+def standings(rows: Sequence[Record], measure: str) -> list[Standing]:
+    """Rank rows that were scored on the same images, best mean first, as far as the noise allows.
+
+    Parameters
+    ----------
+    rows : sequence of Record
+        Left out are supervised rows, rows that lack the measure, and, where it is no accuracy, rows of one seed:
+        nothing is known of their noise.
+    measure : str
+        A key of `helpers.scorecard.MEASURES` of which one end is better.
+
+    Returns
+    -------
+    list of Standing
+        The rows whose ``first`` is 1 are those that no other row clearly beats: the best one is among them with 95 %
+        confidence.
+
+    See Also
+    --------
+    clear_lead : what makes a difference clear; the module's docstring has the formula.
+    """
+    fewest = 1 if measure in _ACCURACIES else 2
+    rows = [row for row in rows if row.kind != "supervised" and len(row.measures.get(measure, ())) >= fewest]
+    sign = -1 if MEASURES[measure].better == "higher" else 1
+    rows = sorted(rows, key=lambda row: sign * row.mean(measure))
+    others = max(len(rows) - 1, 1)
+    better = np.array([[clear_lead(row, other, measure, others) for other in rows] for row in rows], bool)
+    better = better.reshape(len(rows), len(rows))
+    return [
+        Standing(row, 1 + int(better[:, place].sum()), len(rows) - int(better[place].sum()))
+        for place, row in enumerate(rows)
+    ]
+
+
+def clear_lead(record: Record, other: Record, measure: str, comparisons: int = 1) -> bool:
+    """Tell whether `record` is better than `other` by more than the noise of the seeds and of the test images.
 
     Parameters
     ----------
     record, other : Record
     measure : str
         A key of `helpers.scorecard.MEASURES` that both rows hold.
+    comparisons : int
+        How many comparisons have to hold together with 95 % confidence.
+
+    Returns
+    -------
+    bool
+        False, too, where nothing is known of the noise.
     """
-    return abs(record.mean(measure) - other.mean(measure)) <= _noise(record, other, measure)
+    lead = _lead(record, other, measure)
+    return lead > 0 and lead > _bound(record, other, measure, comparisons)
 
 
 def chapter_title(chapter: str) -> str:
@@ -191,12 +285,23 @@ def _by_data(records: Sequence[Record]) -> dict[str, list[Record]]:
     }
 
 
-def _noise(record: Record, other: Record, measure: str) -> float:
-    """Return the standard deviation of a difference of two rows, 0 where nothing is known of it."""
+def _bound(record: Record, other: Record, measure: str, comparisons: int) -> float:
+    """Return what the difference of two rows has to exceed, infinity where nothing is known of its noise."""
     images = sum(_sampling_variance(row, measure) for row in (record, other))
-    seeds = (_pooled(record, other, measure) or 0.0) ** 2
-    means = sum(seeds / len(row.measures[measure]) for row in (record, other))
-    return math.sqrt(means + images)
+    freedom = sum(len(row.measures[measure]) - 1 for row in (record, other))
+    pooled = (_pooled(record, other, measure) or 0.0) ** 2
+    seeds = sum(pooled / len(row.measures[measure]) for row in (record, other))
+    if not seeds + images:
+        return math.inf
+    return _reach(seeds, images, freedom, comparisons)
+
+
+def _reach(seeds: float, images: float, freedom: int, comparisons: int = 1) -> float:
+    """Return half the width of an interval, from the variance over seeds, estimated, and over images, known."""
+    tail = 1 - (1 - _LEVEL) / 2 / comparisons
+    student = float(stdtrit(freedom, tail)) if seeds else 0.0
+    bound = (seeds * student + images * float(ndtri(tail))) / (seeds + images)
+    return bound * math.sqrt(seeds + images)
 
 
 def _sampling_variance(record: Record, measure: str) -> float:
@@ -234,20 +339,15 @@ def _best(rows: Sequence[Record], measure: str) -> Record | None:
     return max(rows, key=lambda row: sign * row.mean(measure), default=None)
 
 
-def _tied(rows: Sequence[Record], best: Record, measure: str) -> list[Record]:
-    """Return the other rows without labels that lie within the noise of the best one."""
-    rows = [row for row in rows if row is not best and row.kind != "supervised" and row.measures.get(measure)]
-    return [row for row in rows if within_noise(row, best, measure)]
-
-
 def _untrained(record: Record, rows: Sequence[Record], measure: str) -> Record | None:
-    """Return the untrained network that `record` must beat: of its own chapter if there is one, nearest in width.
+    """Return the untrained network that `record` must beat: of its own chapter, the same in size or nearest in width.
 
-    Its own chapter's has the same shape and was scored on the same images; and a wider network scores higher
-    whether it was trained or not.
+    Its own chapter's was scored on the same images; a network with as many parameters is the same before training; and
+    a wider network scores higher whether it was trained or not.
     """
     untrained = [row for row in rows if row.kind == "baseline" and "untrained" in row.method.lower()]
     own = [row for row in untrained if row.chapter == record.chapter] or untrained
+    own = [row for row in own if row.about.get("parameters") == record.about.get("parameters")] or own
     gap = {place: abs(math.log(row.dimensions / record.dimensions)) for place, row in enumerate(own)}
     nearest = [row for place, row in enumerate(own) if math.isclose(gap[place], min(gap.values()))]
     return _best(nearest, measure)
@@ -255,101 +355,149 @@ def _untrained(record: Record, rows: Sequence[Record], measure: str) -> Record |
 
 # ---- sentences
 
+_RULE = f"""<p>A difference is <em>clear</em> when it exceeds the {_LEVEL:.0%} bound of Student's t, corrected for all
+the rows that a row is compared with (Bonferroni). The noise in that bound is that of the seeds and, for accuracies, of
+the draw of the test images; the other measures know only their few seeds, so a row of one seed is not ranked by them.
+A row's rank lies between 1 plus the number of rows that are clearly better and the number of rows less those that are
+clearly worse (<a href="https://doi.org/10.1093/restud/rdad006">Mogstad, Romano, Shaikh and Wilhelm, 2023</a>).</p>"""
+
 
 def _summary(records: Sequence[Record], groups: dict[str, list[Record]]) -> str:
     chapters = list(dict.fromkeys(record.chapter for record in records))
     profiles = list(dict.fromkeys(record.about["profile"] for record in records if "profile" in record.about))
-    sets = [f"<strong>{escape(data)}</strong>" for data in groups]
     profile = f", computed in the profile {_joined(profiles)}" if profiles else ""
     return (
-        f"{counted(len(records), 'row')} from {counted(len(chapters), 'chapter')}, "
-        f"on {_joined(sets)}{profile}. Only rows scored on the same images are compared. "
-        "A difference counts as noise when it is at most one standard deviation, over the seeds and, for accuracies, "
-        "over draws of the test images."
+        f"{counted(len(records), 'row')} from {counted(len(chapters), 'chapter')}, on "
+        f"{counted(len(groups), 'set')} of test images{profile}. Only rows scored on the same images are compared."
     )
+
+
+def _overview(groups: Sequence[tuple[str, list[Record]]]) -> str:
+    """Return the table of leaders: a line for each data set, a column for each measure."""
+    heads = "".join(f'<th scope="col">{escape(MEASURES[key].title)}</th>' for key in _compared())
+    lines = "\n".join(
+        f'<tr><th scope="row"><a href="#comparison-{slug(data)}">{escape(data)}</a> '
+        f"<small>{counted(len(_distinct(rows)), 'row')}</small></th>"
+        + "".join(_overview_cell(_distinct(rows), key) for key in _compared())
+        + "</tr>"
+        for data, rows in groups
+    )
+    return _scrolling(
+        "Who wins where",
+        f"""<table class="course-overview">
+<caption>The row that leads among those that saw no labels, with its mean, and how many other rows may be first as well
+because no row clearly beats them. Baselines are in italics: where one leads, no objective has won.</caption>
+<thead><tr><th scope="col">Data set</th>{heads}</tr></thead>
+<tbody>
+{lines}
+</tbody>
+</table>""",
+    )
+
+
+def _overview_cell(rows: Sequence[Record], key: str) -> str:
+    found = standings(rows, key)
+    if not found:
+        return "<td>–</td>"
+    leader, others = found[0].record, _also_first(found)
+    tag = "em" if leader.kind == "baseline" else "strong"
+    if len(found) == 1:
+        also = "the only row"
+    elif len(others) == len(found) - 1:
+        also = "or any other"
+    else:
+        also = f"or {counted(len(others), 'other')}" if others else "clearly first"
+    return f"<td><{tag}>{escape(leader.method)}</{tag}> {leader.mean(key):.3f}<small>{also}</small></td>"
+
+
+def _also_first(found: Sequence[Standing]) -> list[Record]:
+    """Return the rows after the leader that no row clearly beats."""
+    return [standing.record for standing in found[1:] if standing.first == 1]
 
 
 def _findings(rows: Sequence[Record]) -> str:
     """Say what the numbers of one data set show."""
     distinct = _distinct(rows)
-    compared = [key for key in _compared() if sum(bool(row.measures.get(key)) for row in distinct) > 1]
+    compared = [key for key in _compared() if len(standings(distinct, key)) > 1]
     if not compared:
         return "<p>There is nothing to compare yet: no measure is known for two rows.</p>"
-    parts = [_winners(distinct, compared), _ties(distinct, compared), _explained(rows), _supervised(distinct)]
-    return "\n".join(part for part in parts if part)
+    return "\n".join(filter(None, [_leaders(distinct, compared), _gains(rows), _supervised(distinct)]))
 
 
-def _winners(rows: Sequence[Record], compared: Sequence[str]) -> str:
-    won: dict[int, list[str]] = {}
-    by_number = dict(enumerate(rows))
-    for key in compared:
-        best = _best(rows, key)
-        if best is not None:
-            number = next(number for number, row in by_number.items() if row is best)
-            won.setdefault(number, []).append(f"{MEASURES[key].title} ({written(best, key)})")
-    sentences = [f"{_name(by_number[number], rows)} is best by {_joined(keys)}." for number, keys in won.items()]
-    return f"<p>Of the rows that saw no labels, {' '.join(sentences)}</p>" if sentences else ""
+def _leaders(rows: Sequence[Record], compared: Sequence[str]) -> str:
+    items = "\n".join(f"<li>{_leader(rows, key)}</li>" for key in compared)
+    return f"<p>Of the rows that saw no labels:</p>\n<ul>\n{items}\n</ul>"
 
 
-def _ties(rows: Sequence[Record], compared: Sequence[str]) -> str:
-    items, clear, unknown = [], [], []
-    for key in compared:
-        best = _best(rows, key)
-        if best is None:
-            continue
-        tied = _tied(rows, best, key)
-        others = "; ".join(f"{_name(row, rows)} ({written(row, key)})" for row in tied)
-        title = MEASURES[key].title
-        if tied:
-            items.append(f"<li><strong>{escape(title)}</strong>: {others}</li>")
-        elif not any(_noise(row, best, key) for row in rows if row is not best and row.measures.get(key)):
-            unknown.append(title)
-        else:
-            clear.append(title)
-    parts = []
-    if items:
-        parts.append(f"<p>Within the noise of the best row, so not shown to be worse:</p>\n<ul>{''.join(items)}</ul>")
-    if clear:
-        parts.append(f"<p>By {_joined(clear)} no other row comes within the noise of the best one.</p>")
-    if unknown:
-        parts.append(f"<p>By {_joined(unknown)} how large the noise is, is not known: the seeds show none.</p>")
-    return "\n".join(parts)
+def _leader(rows: Sequence[Record], key: str) -> str:
+    """Say which row leads by one measure, and which others may be first as well."""
+    found = standings(rows, key)
+    leader, others = found[0].record, _also_first(found)
+    baseline = " (a baseline)" if leader.kind == "baseline" else ""
+    title = escape(MEASURES[key].title)
+    sentence = f"By {title}, {_name(leader, rows)}{baseline} leads with {written(leader, key)}"
+    if not others:
+        return f"{sentence}, and no other row may be first."
+    if len(others) == len(found) - 1:
+        return f"{sentence}, but any of the {len(found)} rows may be first."
+    named = [f"{_name(row, rows)} ({written(row, key)})" for row in others[:_NAMED]]
+    if len(others) > _NAMED:
+        named.append(counted(len(others) - _NAMED, "more row"))
+    return f"{sentence}; {_joined(named)} may be first as well."
 
 
-def _explained(rows: Sequence[Record]) -> str:
-    """Say which rows are no better than the untrained network: their training explains nothing there."""
-    methods = [row for row in rows if row.kind == "method"]
+def _gains(rows: Sequence[Record]) -> str:
+    """Return a table of what training adds: each method less the untrained network, clear or not."""
+    methods = [row for row in _distinct(rows) if row.kind == "method"]
     if not methods:
         return ""
     if not any(_untrained(row, rows, key) for row in methods for key in _compared()):
         return "<p>No untrained network was scored here, so what training adds cannot be told.</p>"
-    items, beaten = [], []
-    for row in methods:
-        entries = list(filter(None, (_unbeaten(row, rows, key) for key in _compared())))
-        if entries:
-            items.append(f"<li>{_name(row, rows)}: {', '.join(entries)}</li>")
-        else:
-            beaten.append(_name(row, rows))
-    parts = []
-    if items:
-        parts.append(
-            "<p>What the untrained network already explains, because the row is not better by more than the noise "
-            f"(the row's mean against the untrained network's):</p>\n<ul>{''.join(items)}</ul>"
-        )
-    if beaten:
-        verb = "is" if len(beaten) == 1 else "are"
-        parts.append(f"<p>Better than the untrained network by every measure {verb} {_joined(beaten)}.</p>")
-    return "\n".join(parts)
+    heads = "".join(f'<th scope="col">{escape(MEASURES[key].title)}</th>' for key in _compared())
+    lines = "\n".join(
+        f'<tr><th scope="row">{_name(row, rows, tag="span")}</th>'
+        + "".join(_gain(row, rows, key, len(methods)) for key in _compared())
+        + "</tr>"
+        for row in methods
+    )
+    table = f"""<table class="course-gains">
+<caption>What training adds: each row's mean less that of its untrained network, which is the one of its chapter with as
+many parameters or else of the nearest width. ▲ is clearly better and ▼ clearly worse; a number without a mark lies
+within the noise.</caption>
+<thead><tr><th scope="col">Method</th>{heads}</tr></thead>
+<tbody>
+{lines}
+</tbody>
+</table>"""
+    return f"<p>{_beaten(methods, rows)}</p>\n" + _scrolling(f"What training adds on {rows[0].data}", table)
 
 
-def _unbeaten(row: Record, rows: Sequence[Record], key: str) -> str | None:
-    """Return what `row` and the untrained network reach, where the row is not clearly better."""
+def _gain(row: Record, rows: Sequence[Record], key: str, comparisons: int) -> str:
     untrained = _untrained(row, rows, key)
     if untrained is None or not row.measures.get(key):
-        return None
-    if _lead(row, untrained, key) > _noise(row, untrained, key):
-        return None
-    return f"{MEASURES[key].title} ({row.mean(key):.3f} against {untrained.mean(key):.3f})"
+        return "<td>–</td>"
+    difference = f"{row.mean(key) - untrained.mean(key):+.3f}".replace("-", "−")
+    if clear_lead(row, untrained, key, comparisons):
+        return f'<td class="course-gain">{_mark("▲", "clearly better")} {difference}</td>'
+    if clear_lead(untrained, row, key, comparisons):
+        return f'<td class="course-loss">{_mark("▼", "clearly worse")} {difference}</td>'
+    return f"<td>{difference}</td>"
+
+
+def _mark(sign: str, words: str) -> str:
+    return f'<span aria-hidden="true">{sign}</span><span class="course-unseen">{words}</span>'
+
+
+def _beaten(methods: Sequence[Record], rows: Sequence[Record]) -> str:
+    """Say how many methods are clearly better than the untrained network."""
+    counts = []
+    for key in _compared():
+        pairs = [(row, _untrained(row, rows, key)) for row in methods if row.measures.get(key)]
+        pairs = [(row, untrained) for row, untrained in pairs if untrained is not None]
+        better = sum(clear_lead(row, untrained, key, len(methods)) for row, untrained in pairs)
+        if pairs:
+            counts.append(f"{better} of {len(pairs)} by {escape(MEASURES[key].title)}")
+    return f"Clearly better than their untrained network are {_joined(counts)}."
 
 
 def _supervised(rows: Sequence[Record]) -> str:
@@ -362,11 +510,11 @@ def _supervised(rows: Sequence[Record]) -> str:
     return f"<p>{' '.join(sentences)}</p>" if sentences else ""
 
 
-def _name(row: Record, rows: Sequence[Record]) -> str:
+def _name(row: Record, rows: Sequence[Record], tag: str = "strong") -> str:
     """Return the row's name, with its chapter where another chapter has a row of that name."""
     shared = any(other.method == row.method and other.chapter != row.chapter for other in rows)
     chapter = f" ({escape(chapter_title(row.chapter))})" if shared else ""
-    return f"<strong>{escape(row.method)}</strong>{chapter}"
+    return f"<{tag}>{escape(row.method)}</{tag}>{chapter}"
 
 
 def _joined(parts: Sequence[str]) -> str:
@@ -385,26 +533,32 @@ def _distinct(rows: Sequence[Record]) -> list[Record]:
     """Keep one of rows that are the same in several chapters, as the baselines are."""
     kept: dict[tuple, Record] = {}
     for row in rows:
-        kept.setdefault((row.method, row.kind, row.dimensions, repr(sorted(row.measures.items()))), row)
+        kept.setdefault(_identity(row), row)
     return list(kept.values())
 
 
+def _identity(row: Record) -> tuple:
+    return row.method, row.kind, row.dimensions, repr(sorted(row.measures.items()))
+
+
 def _rank_picture(data: str, rows: Sequence[Record]) -> str:
-    """Draw a list of the rows by kNN, each with its two accuracies on a common line.
+    """Draw a list of the rows by kNN, each with its ranks and with its two accuracies on a common line.
 
     A list with one small SVG a row rather than one large picture: its names wrap and stay legible on a phone,
-    and a screen reader hears the rank and the numbers.
+    and a screen reader hears the ranks and the numbers.
     """
     knn, probe = _RANKED_BY
     ranked = sorted((row for row in rows if row.measures.get(knn)), key=lambda row: -row.mean(knn))
     if not ranked:
         return ""
-    low = math.floor(10 * min(row.mean(key) - row.spread(key) for row in ranked for key in _held(row))) / 10
+    low = math.floor(10 * min(_interval(row, key)[0] for row in ranked for key in _held(row))) / 10
     low = min(max(low, 0.0), 0.9)
-    items = "\n".join(_rank_line(row, rows, low) for row in ranked)
+    places = {id(standing.record): standing for standing in standings(rows, knn)}
+    items = "\n".join(_rank_line(row, rows, places.get(id(row)), low) for row in ranked)
     return f"""<figure class="course-rank">
-<figcaption>The rows on {escape(data)} by {escape(MEASURES[knn].title)} accuracy (filled circle), with their
-{escape(MEASURES[probe].title)} accuracy (open diamond); bars show one standard deviation over the seeds.</figcaption>
+<figcaption>The rows on {escape(data)} by {escape(MEASURES[knn].title)} accuracy (filled circle), each with the ranks
+between which it lies among the rows that saw no labels, and with its {escape(MEASURES[probe].title)} accuracy (open
+diamond). Bars are {_LEVEL:.0%} intervals of one mean.</figcaption>
 <ol>
 {items}
 </ol>
@@ -416,26 +570,46 @@ def _held(row: Record) -> list[str]:
     return [key for key in _RANKED_BY if row.measures.get(key)]
 
 
-def _rank_line(row: Record, rows: Sequence[Record], low: float) -> str:
+def _interval(row: Record, key: str) -> tuple[float, float]:
+    """Return the ends of the interval of one row's mean: over the seeds, as far as there are several, and images."""
+    seeds, images = row.spread(key) ** 2 / len(row.measures[key]), _sampling_variance(row, key)
+    reach = _reach(seeds, images, len(row.measures[key]) - 1) if seeds + images else 0.0
+    return row.mean(key) - reach, row.mean(key) + reach
+
+
+def _rank_line(row: Record, rows: Sequence[Record], standing: Standing | None, low: float) -> str:
     alt = ", ".join(f"{MEASURES[key].title} {written(row, key)}" for key in _held(row))
     marks = "".join(_rank_mark(row, key, low) for key in reversed(_held(row)))
     return (
-        f'<li class="course-rank-{row.kind}"><span>{_name(row, rows)} <small>{_KINDS[row.kind]}</small></span>'
+        f'<li class="course-rank-{row.kind}">{_place(standing)}'
+        f"<span>{_name(row, rows)} <small>{_KINDS[row.kind]}</small></span>"
         f'<svg role="img" aria-label="{escape(alt)}" height="24" width="100%">'
         f'<line class="course-rank-track" x1="0" x2="100%" y1="12" y2="12"/>{marks}</svg></li>'
     )
 
 
+def _place(standing: Standing | None) -> str:
+    """Return the ranks between which a row lies; one with labels has none."""
+    if standing is None:
+        return '<span class="course-rank-place"></span>'
+    first, last = standing.first, standing.last
+    spoken = f"{first} to {last}" if first < last else f"{first}"
+    shown = spoken.replace(" to ", "–")
+    return (
+        f'<span class="course-rank-place"><span class="course-unseen">rank {spoken}</span>'
+        f'<span aria-hidden="true">{shown}</span></span>'
+    )
+
+
 def _rank_mark(row: Record, key: str, low: float) -> str:
     """Draw one accuracy: positions in per cent, so that the line may have any width."""
-    mean, spread = row.mean(key), row.spread(key)
-    ends = [_percent(mean - spread, low), _percent(mean + spread, low)]
-    bar = f'<line class="course-rank-bar" x1="{ends[0]}" x2="{ends[1]}" y1="12" y2="12"/>'
+    start, end = (_percent(value, low) for value in _interval(row, key))
+    bar = f'<line class="course-rank-bar" x1="{start}" x2="{end}" y1="12" y2="12"/>'
     if key == _RANKED_BY[0]:
-        return f'{bar}<circle cx="{_percent(mean, low)}" cy="12" r="6"/>'
+        return f'{bar}<circle cx="{_percent(row.mean(key), low)}" cy="12" r="6"/>'
     # a path knows no per cent: it stands in a nested picture that does
     diamond = '<path d="M0 -7 7 0 0 7 -7 0Z"/>'
-    return f'{bar}<svg x="{_percent(mean, low)}" y="12" overflow="visible">{diamond}</svg>'
+    return f'{bar}<svg x="{_percent(row.mean(key), low)}" y="12" overflow="visible">{diamond}</svg>'
 
 
 def _rank_axis(low: float) -> str:
@@ -459,31 +633,35 @@ def _percent(value: float, low: float) -> str:
 # ---- the table
 
 
-def _table(groups: dict[str, list[Record]]) -> str:
+def _table(groups: Sequence[tuple[str, list[Record]]]) -> str:
     heads = [("Method", "text"), ("Chapter", "text"), ("Kind", "text"), ("Dimensions", "lower")]
     heads += [(measure.title, measure.better or "higher") for measure in MEASURES.values()]
     heads += [("Parameters", "lower"), ("Seconds", "lower")]
     head = "".join(f'<th scope="col" data-better="{better}">{escape(title)}</th>' for title, better in heads)
-    bodies = "\n".join(_table_group(data, rows, len(heads)) for data, rows in groups.items())
-    # the region scrolls sideways on its own, so it must be reachable by keyboard and have a name
-    return f"""<div class="course-table" role="region" aria-label="Table of all rows" tabindex="0">
-<table class="course-sortable">
+    bodies = "\n".join(_table_group(data, rows, len(heads)) for data, rows in groups)
+    table = f"""<table class="course-sortable">
 <caption>Every row of every chapter, by data set: mean ± standard deviation over the seeds; the p-value is the
-largest of any seed. ★ marks, within a data set and among rows that saw no labels, the best mean and those within
-the noise of it; goodness and p are not ranked, because goodness shrinks with dimension and a
-smaller p makes no better feature. Seconds are those of training, per seed.</caption>
+largest of any seed. ★ marks, within a data set and among rows that saw no labels, those that no other row clearly
+beats; goodness and p are not ranked, because goodness shrinks with dimension and a smaller p makes no better feature.
+Seconds are those of training, per seed.</caption>
 <thead><tr>{head}</tr></thead>
 {bodies}
-</table>
-</div>"""
+</table>"""
+    return _scrolling("Table of all rows", table)
+
+
+def _scrolling(name: str, table: str) -> str:
+    # the region scrolls sideways on its own, so it must be reachable by keyboard and have a name
+    return f'<div class="course-table" role="region" aria-label="{escape(name)}" tabindex="0">\n{table}\n</div>'
 
 
 def _table_group(data: str, rows: Sequence[Record], columns: int) -> str:
-    marked = {}
-    for key in _compared():
-        best = _best(rows, key)
-        marked[key] = [] if best is None else [id(best), *map(id, _tied(rows, best, key))]
-    lines = "\n".join(_table_row(row, {key for key, ids in marked.items() if id(row) in ids}) for row in rows)
+    distinct = _distinct(rows)
+    starred = {
+        key: {_identity(standing.record) for standing in standings(distinct, key) if standing.first == 1}
+        for key in _compared()
+    }
+    lines = "\n".join(_table_row(row, {key for key, best in starred.items() if _identity(row) in best}) for row in rows)
     return (
         f'<tbody>\n<tr class="course-group"><th scope="rowgroup" colspan="{columns}">'
         f"<span>{escape(data)}</span></th></tr>\n{lines}\n</tbody>"

@@ -59,8 +59,10 @@ class CourseDirective(SphinxDirective):
 class ResultsDirective(CourseDirective):
     """Show every record of the store."""
 
+    loads: ClassVar[str]  # the script and the style sheet of that name are loaded
+
     def html(self) -> str:
-        self.env.metadata[self.env.docname]["course-results"] = "shown"  # for add_head
+        self.env.metadata[self.env.docname]["course-results"] = self.loads  # for add_head
         records = results.load()
         if not records:
             raise LookupError(
@@ -77,12 +79,16 @@ class ResultsDirective(CourseDirective):
 class GalleryDirective(ResultsDirective):
     """The maps of every chapter, to be explored."""
 
+    loads = "gallery"
+
     def show(self, records: list[results.Record]) -> str:
         return gallery.gallery_html(records, self.root() + assets.BOKEH_FOLDER, self.root() + gallery.ASSETS)
 
 
 class ComparisonDirective(ResultsDirective):
     """The scorecards of all chapters, side by side."""
+
+    loads = "comparison"
 
     def show(self, records: list[results.Record]) -> str:
         return comparison.comparison_html(records)
@@ -169,8 +175,8 @@ def add_head(app: Sphinx, pagename: str, templatename: str, context: dict, doctr
     """Describe the page to search engines and in shared links; load the gallery's script where results are shown."""
     summary = markup.summary(doctree) if doctree else ""
     tags = markup.meta(context.get("title", ""), summary or app.config.html_title, app.config.html_baseurl, pagename)
-    if "course-results" in (context.get("meta") or {}):
-        tags += markup.loading(context["pathto"]("_static", resource=True), "gallery")
+    if name := (context.get("meta") or {}).get("course-results"):
+        tags += markup.loading(context["pathto"]("_static", resource=True), name)
     context["metatags"] = context.get("metatags", "") + tags
 
 
