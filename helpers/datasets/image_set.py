@@ -11,6 +11,9 @@ from ..validation import check_images, check_labels, check_whole
 
 __all__ = ["ImageSet"]
 
+_STARTS = 8  # of the search for parts with equal shares, the best of which counts
+_MISSING = 1e7  # weight of a class that a part lacks, beside chi-squared of the numbers
+
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth to compare
 class ImageSet:
@@ -112,10 +115,16 @@ class ImageSet:
     def split(self, validation: float = 0.1, test: float = 0.3, seed: int = 0) -> tuple[ImageSet, ImageSet, ImageSet]:
         """Split into train, validation and test, by groups and with equal shares of each class.
 
+        Where each group holds one class (views of one original), groups are drawn at random, class by class. Where
+        groups hold several (crops of one picture), no draw of groups keeps the shares: then groups start at random and
+        change their parts, alone or in pairs, as long as that brings the parts' numbers of each class nearer to what
+        the fractions ask for (least squares relative to that number), and no part is left without a class.
+
         Parameters
         ----------
         validation, test : float
-            Fractions of the groups, each above 0, together below 1.
+            Fractions of the groups, or of the images of each class where groups hold several; each above 0, together
+            below 1.
         seed : int
 
         Returns
@@ -126,8 +135,8 @@ class ImageSet:
         Raises
         ------
         ValueError
-            If the fractions leave a part empty, a class has too few groups for three parts, or the seed is not
-            whole.
+            If the fractions leave a part empty, a class has too few groups for three parts, no part could be given
+            every class, or the seed is not whole.
         """
         check_whole(seed, "seed", 0)
         if not (validation > 0 and test > 0 and validation + test < 1):
@@ -135,17 +144,86 @@ class ImageSet:
                 f"validation={validation} and test={test} leave a part empty: give two fractions above 0 "
                 f"that sum to less than 1."
             )
-        groups, first = np.unique(self.groups, return_index=True)
-        classes = self.labels[first]
-        _, counts = np.unique(classes, return_counts=True)
-        if counts.min() < 3:
+        groups, members = np.unique(self.groups, return_inverse=True)
+        held = np.zeros((len(groups), len(self.class_names)), np.int64)
+        np.add.at(held, (members, self.labels), 1)
+        held = held[:, held.any(axis=0)]
+        if (held > 0).sum(axis=0).min() < 3:
             raise ValueError("A class has fewer than three originals: three parts need at least one each.")
+        if (held > 0).sum(axis=1).max() > 1:
+            part_of = _dealt(held, np.array([1 - validation - test, validation, test]), seed)
+            return tuple(self[part_of[members] == part] for part in range(3))
+        classes = held.argmax(axis=1)
         rest, test_groups = train_test_split(groups, test_size=test, random_state=seed, stratify=classes)
         classes_of_rest = classes[np.searchsorted(groups, rest)]
         train_groups, validation_groups = train_test_split(
             rest, test_size=validation / (1 - test), random_state=seed, stratify=classes_of_rest
         )
         return tuple(self[np.isin(self.groups, part)] for part in (train_groups, validation_groups, test_groups))
+
+
+def _dealt(held: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
+    """Return the part of each group such that every part holds its share of each class, as near as groups allow.
+
+    Parameters
+    ----------
+    held : ndarray of int, shape (groups, classes)
+        How many images of each class a group holds.
+    shares : ndarray of float, shape (parts,)
+    seed : int
+    """
+    random, asked = np.random.default_rng(seed), shares[:, None] * held.sum(axis=0)
+    found = []
+    for _ in range(_STARTS):
+        part_of = random.choice(len(shares), len(held), p=shares)
+        got = _improve(part_of, held, asked, random)
+        found.append((_misfit(got, asked).sum(), got.min(), part_of))
+        if _is_near(got, asked):
+            break
+    _, fewest, part_of = min(found, key=lambda one: one[0])
+    if fewest == 0:
+        raise ValueError(
+            f"No split of these {len(held)} groups was found that gives each part images of every class: "
+            f"give larger fractions, or a set with more groups."
+        )
+    return part_of
+
+
+def _improve(part_of: np.ndarray, held: np.ndarray, asked: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Move and swap groups, in place, while that lessens the misfit; return what each part holds, by class."""
+    parts = np.arange(len(asked))
+    got = np.stack([held[part_of == part].sum(axis=0) for part in parts])
+    improved = True
+    while improved:
+        improved = False
+        for group in random.permutation(len(held)):
+            if _is_near(got, asked):
+                return got
+            here, others = part_of[group], np.flatnonzero(part_of != part_of[group])
+            # what it may change places with: nothing, in each part, or a group of another part
+            there = np.r_[parts, part_of[others]]
+            gives = held[group] - np.r_[np.zeros_like(got), held[others]]
+            change = _misfit(got[here] - gives, asked[here]) - _misfit(got[here], asked[here])
+            change += _misfit(got[there] + gives, asked[there]) - _misfit(got[there], asked[there])
+            change[here] = 0  # it stays
+            best = change.argmin()
+            if change[best] < -1e-6:  # more than rounding
+                got[here] -= gives[best]
+                got[there[best]] += gives[best]
+                part_of[group] = there[best]
+                if best >= len(parts):
+                    part_of[others[best - len(parts)]] = here
+                improved = True
+    return got
+
+
+def _misfit(got: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return chi-squared of each part, shape (parts,), far larger where a part lacks a class."""
+    return ((got - asked) ** 2 / asked).sum(axis=-1) + _MISSING * (got == 0).sum(axis=-1)
+
+
+def _is_near(got: np.ndarray, asked: np.ndarray) -> bool:
+    return got.min() > 0 and np.abs(got - asked).max() <= 1
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
