@@ -274,7 +274,7 @@ class PatchMask(keras.layers.Layer):
     """Images of which squares are hidden at random in training, and that pass unchanged in inference.
 
     The image is cut into squares of `patch` x `patch` pixels; those at the right and lower edge may be cut off. In
-    each image the same number of squares, `share` of them, is set to 0, drawn anew at each call.
+    each image the same number of squares, `share` of them, is set to `fill`, drawn anew at each call.
 
     What is to be foreseen is what is hidden: a loss over all pixels is mostly that of an autoencoder. So ask for the
     mask, and average over the hidden pixels alone::
@@ -283,8 +283,8 @@ class PatchMask(keras.layers.Layer):
         loss = sum(hidden * (images - foreseen)^2) / (channels * sum(hidden))
 
     In inference nothing is hidden, and the mask is 0 everywhere: to measure that loss on images that were not trained
-    on, call the layer with ``training=True``. On a black ground an empty square that is hidden looks like one that is
-    not, and is easily foreseen: the loss is that of the squares with something in them.
+    on, call the layer with ``training=True``. On a black ground and with a `fill` of 0 an empty square that is hidden
+    looks like one that is not. A `fill` that no pixel has, such as -1, tells the network where to look.
 
     Parameters
     ----------
@@ -297,6 +297,8 @@ class PatchMask(keras.layers.Layer):
         one seed draw the same noise: give each its own.
     return_mask : bool
         Whether to return the mask, too.
+    fill : float
+        What stands where a square is hidden, in all channels, -1 to 1.
 
     Raises
     ------
@@ -311,7 +313,7 @@ class PatchMask(keras.layers.Layer):
     https://doi.org/10.1109/CVPR52688.2022.01553
     """
 
-    def __init__(self, patch, share, seed=0, return_mask=False, **options):
+    def __init__(self, patch, share, seed=0, return_mask=False, fill=0.0, **options):
         super().__init__(**options)
         self.patch = check_whole(patch, "patch", 1)
         self.share = check_number(share, "share", 0, 1)
@@ -319,6 +321,7 @@ class PatchMask(keras.layers.Layer):
             raise ValueError("share=1.0, but nothing would be left to foresee it from: take less than 1.")
         self.seed = check_whole(seed, "seed", 0, LARGEST_SEED)
         self.return_mask = bool(return_mask)
+        self.fill = check_number(fill, "fill", -1, 1)
         self.generator = keras.random.SeedGenerator(self.seed)
 
     def build(self, shape):
@@ -350,7 +353,7 @@ class PatchMask(keras.layers.Layer):
                 f"{self.sides[0]} x {self.sides[1]}: make one for each size."
             )
         mask = self._draw(images) if training else ops.zeros_like(images[..., :1])
-        seen = images * (1 - mask)
+        seen = images * (1 - mask) + self.fill * mask
         return (seen, mask) if self.return_mask else seen
 
     def _draw(self, images):
@@ -367,8 +370,8 @@ class PatchMask(keras.layers.Layer):
 
     def get_config(self):
         """Return the arguments that build this layer again, as Keras stores them with a model."""
-        ours = {"patch": self.patch, "share": self.share, "seed": self.seed, "return_mask": self.return_mask}
-        return {**super().get_config(), **ours}
+        names = ("patch", "share", "seed", "return_mask", "fill")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def refuse_whole_numbers(images) -> None:

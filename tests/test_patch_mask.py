@@ -59,6 +59,13 @@ def test_each_square_is_hidden_equally_often_and_not_with_its_neighbours():
     np.testing.assert_allclose(together[~np.eye(4, dtype=bool)], 1 / 6, atol=0.03)  # two of four
 
 
+@pytest.mark.parametrize("fill", [-1, 0.5])
+def test_hidden_squares_hold_the_fill_in_all_channels_and_the_rest_stays(images, fill):
+    seen, hidden = hide(images, 4, 0.5, seed=3, fill=fill)
+    assert np.array_equal(seen, np.where(hidden, np.float32(fill), images))
+    assert np.array_equal(hidden, hide(images, 4, 0.5, seed=3)[1])
+
+
 def test_nothing_is_hidden_in_inference_or_at_share_0(images):
     layer = PatchMask(4, 0.75, return_mask=True)
     for options in ({}, {"training": False}):
@@ -113,7 +120,7 @@ def test_a_model_learns_to_foresee_what_is_hidden():
 
 def test_a_reloaded_layer_is_the_same_and_begins_again(images, tmp_path):
     inputs = keras.Input((12, 16, 3))
-    model = keras.Model(inputs, PatchMask(4, 0.5, 3, return_mask=True)(inputs))
+    model = keras.Model(inputs, PatchMask(4, 0.5, 3, return_mask=True, fill=-1)(inputs))
     fresh = [value(part) for part in model(images, training=True)]
     model.save(tmp_path / "mask.keras")
     again = keras.models.load_model(tmp_path / "mask.keras", safe_mode=True, compile=False)
@@ -137,6 +144,8 @@ def test_half_precision_is_kept(images):
         ((4, -0.5), "share=-0.5, but"),
         ((4, 0.5, -1), "seed=-1, but it is a whole number from 0 to 2147483647"),
         ((4, 0.5, 2**31), "seed=2147483648, but it is a whole number from 0 to 2147483647"),
+        ((4, 0.5, 0, False, -255), "fill=-255, but it is a number from -1 to 1"),
+        ((4, 0.5, 0, False, float("nan")), "fill=nan, but it is a number from -1 to 1"),
         ((13, 0.5), "A square of 13 pixels is larger than the image of 12 x 16: take a `patch` of at most 12"),
         ((12, 0.9), "share=0.9 of 2 squares is all of them: change `share`, or take a smaller `patch`"),
         ((4, 1.0), "share=1.0, but nothing would be left to foresee it from: take less than 1"),
