@@ -15,6 +15,7 @@ from sklearn import datasets as sklearn_datasets
 
 from helpers import datasets
 from helpers.datasets import ImageSet, kylberg, mnist
+from helpers.datasets import folder as folder_module
 
 
 def test_an_unknown_set_suggests_the_nearest():
@@ -449,6 +450,76 @@ def test_an_image_in_two_classes_is_named(folder):
         datasets.load("folder", path=folder)
 
 
+@pytest.fixture
+def crops(tmp_path):
+    """Three classes of crops from four pictures, no two files the same."""
+    counts = {"cats": (5, 1, 2, 3), "dogs": (1, 4, 2, 3), "owls": (2, 2, 1, 3)}
+    for name, picture in itertools.product(counts, range(4)):
+        for crop in range(counts[name][picture]):
+            save(
+                tmp_path / name / f"picture_{picture}_{name}{crop}.png",
+                50 * picture,
+                10 * crop,
+                len(name),
+                *name.encode(),
+            )
+    return tmp_path
+
+
+def pictures_of(found: ImageSet, home: Path) -> list[int]:
+    return [int(file.name.split("_")[1]) for name in found.class_names for file in sorted((home / name).iterdir())]
+
+
+@pytest.mark.parametrize("pattern", ["^[^_]+_[0-9]+", "_([0-9]+)_", "(?:x)?(pic)ture_([0-9]+)"])
+def test_files_whose_names_agree_in_a_pattern_are_a_group_in_whatever_class(crops, pattern):
+    found = datasets.load("folder", path=crops, groups=pattern, size=4)
+    pictures = pictures_of(found, crops)
+    assert found.groups.tolist() == [pictures.index(picture) for picture in pictures]
+    parts = found.split(validation=0.25, test=0.25)
+    assert sum(len(set(part.groups)) for part in parts) == 4
+    assert all(set(part.labels) == {0, 1, 2} for part in parts)
+
+
+def test_a_pattern_may_take_the_group_from_a_subfolder_of_the_class(tmp_path):
+    for number, name in enumerate(["cats/tom/1.png", "cats/kit/1.png", "dogs/tom/1.png", "dogs/tom/2.png"]):
+        save(tmp_path / name, number)
+    assert datasets.load("folder", path=tmp_path, groups="^[^/]+").groups.tolist() == [0, 1, 1, 1]  # kit, tom
+    assert datasets.load("folder", path=tmp_path, groups="[^/]+$").groups.tolist() == [0, 0, 0, 3]  # 1.png, 2.png
+
+
+def test_copies_of_a_file_bring_their_pictures_together(crops):
+    """Picture 2 has a crop of picture 0, and picture 3 one of picture 2: neither may be apart from the others."""
+    for old, new in {"picture_0_cats0": "picture_2_cats9", "picture_2_cats1": "picture_3_cats9"}.items():
+        (crops / "cats" / f"{new}.png").write_bytes((crops / "cats" / f"{old}.png").read_bytes())
+    found = datasets.load("folder", path=crops, groups="_[0-9]", size=4)
+    pictures = pictures_of(found, crops)
+    assert found.groups.tolist() == [pictures.index(1) if picture == 1 else 0 for picture in pictures]
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=14))
+def test_two_groupings_join_to_the_finest_that_divides_no_group_of_either(pairs):
+    one, other = (np.unique(values, return_inverse=True)[1] for values in zip(*pairs, strict=True))
+    near = (one[:, None] == one) | (other[:, None] == other)
+    reached = np.linalg.matrix_power(near.astype(float), len(pairs)) > 0  # in as many steps as there are files
+    assert np.array_equal(folder_module._joined(one, other), reached.argmax(axis=1))
+
+
+@pytest.mark.parametrize("pattern", ["_1_", "_(1)?"])
+def test_files_without_a_match_are_named_with_an_example(crops, pattern):
+    said = (
+        r"is not found in the names of 22 of the 29 images in .*: cats/picture_0_cats0\.png, .* and 17 more; give a "
+        r"regular expression that matches .*, as in groups=r'\^\[\^_\]\+_\[0-9\]\+' for crops like BloodImage_00012"
+    )
+    with pytest.raises(ValueError, match=said):
+        datasets.load("folder", path=crops, groups=pattern)
+
+
+@pytest.mark.parametrize("pattern", ["picture_(", b"picture", 7])
+def test_what_is_no_regular_expression_is_refused(crops, pattern):
+    with pytest.raises(ValueError, match=r"^groups=.* is no regular expression \(.*\): give one that matches what"):
+        datasets.load("folder", path=crops, groups=pattern)
+
+
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -603,3 +674,13 @@ def test_a_table_of_votes_that_is_damaged_is_named(affective_folder, text, error
     (affective_folder / "testImages_abstract" / "ABSTRACT_groundTruth.csv").write_text(text)
     with pytest.raises(error, match=sentence):
         datasets.load("affective", path=affective_folder)
+
+
+@pytest.mark.skipif(not (REAL / "blood_cells").is_dir(), reason="no real images beside the repository")
+def test_real_crops_of_blood_cells_are_split_by_their_pictures():
+    found = datasets.load("folder", path=REAL / "blood_cells", size=8, groups="^[^_]+_[0-9]+")
+    assert np.bincount(found.labels).tolist() == [361, 723, 372]
+    parts = found.split()
+    assert sum(len(set(part.groups)) for part in parts) == len(set(found.groups)) == 362
+    for part in parts:
+        np.testing.assert_allclose(np.bincount(part.labels) / len(part), [0.248, 0.497, 0.255], atol=0.01)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from .. import runtime
 from ..validation import check_choice, check_whole
@@ -37,6 +40,7 @@ _MASK_WORDS = (
 _MASK_LEVELS = 8  # a twin with no more different grey levels is a mask: a picture has many
 _LEFT_BEHIND = (".", "__")  # how folders begin that systems and tools make: .thumbs, __MACOSX
 _SHOWN = 5  # names in a sentence about many files
+_EXAMPLE = "groups=r'^[^_]+_[0-9]+' for crops like BloodImage_00012_03.png"
 
 
 def load_folder(
@@ -45,6 +49,7 @@ def load_folder(
     channels: int = 3,
     licence: str = "unknown: yours to say",
     masks: str = "report",
+    groups: str | None = None,
 ) -> ImageSet:
     """Load images from ``path/<class>/<file>``.
 
@@ -52,7 +57,8 @@ def load_folder(
     one without distortion; grey and colour images are converted to `channels`. What is transparent becomes
     white, whatever colour the file hides there.
 
-    Copies of a file, byte by byte, share a group and so never straddle a split.
+    Copies of a file, byte by byte, share a group and so never straddle a split. Crops of one picture, or pictures of
+    one patient, must not straddle it either: `groups` says how to tell them.
 
     Parameters
     ----------
@@ -71,6 +77,11 @@ def load_folder(
         ``segmentation``, ``annotations`` or the like; a file named as another image of its folder with such a word
         before or behind it (``mask_cat``, ``cat-gt``); or a PNG of at most 8 grey levels beside an image of the
         same name.
+    groups : str, optional
+        A regular expression, looked for in each file's path below the folder of its class. Files, of whatever class,
+        that agree in what it matches (or in what its parentheses hold, where it has some) are a group, as are their
+        copies. ``r"^[^_]+_[0-9]+"`` puts ``BloodImage_00012_03.png`` to the other crops of ``BloodImage_00012``;
+        ``"^[^/]+"`` makes each subfolder of a class a group.
 
     Returns
     -------
@@ -83,8 +94,8 @@ def load_folder(
         If no folder is given, or it does not exist or holds no images in subfolders.
     ValueError
         If `size` is no whole number or two, `channels` is neither 1 nor 3, images lie beside the subfolders, masks
-        are found and reported, the same image lies in two classes, or files are damaged: they are named, all of
-        them.
+        are found and reported, the same image lies in two classes, `groups` is no regular expression or is not found
+        in the names of some files, or files are damaged: they are named, all of them.
 
     Examples
     --------
@@ -97,6 +108,7 @@ def load_folder(
         raise FileNotFoundError("load('folder') needs path=...: a folder with one subfolder of images per class.")
     home, size = Path(path).expanduser(), check_size(size, channels)
     check_choice(masks, ("report", "skip", "keep"), "way with masks")
+    pattern = None if groups is None else _compiled(groups)
     files = {folder.name: find_images(folder) for folder in class_folders(home)}
     if masks != "keep":
         files = without_masks(files, home, masks)
@@ -106,6 +118,9 @@ def load_folder(
     check_strays(home)
     paths = [file for found in files.values() for file in found]
     labels = np.repeat(np.arange(len(files)), [len(found) for found in files.values()])
+    groups_of_files = _groups_of_copies(paths, labels, home)
+    if pattern is not None:
+        groups_of_files = _joined(groups_of_files, _sources(paths, home, pattern))
     return ImageSet(
         read_images(paths, size, channels, home),
         labels,
@@ -113,7 +128,7 @@ def load_folder(
         home.resolve().name,
         f"the folder {home.resolve().name}, {len(paths)} images",
         licence,
-        _groups_of_copies(paths, labels, home),
+        groups_of_files,
     )
 
 
@@ -391,3 +406,41 @@ def _groups_of_copies(paths: list[Path], labels: np.ndarray, home: Path) -> np.n
             f"keep each in one of them."
         )
     return groups
+
+
+def _compiled(groups: str) -> re.Pattern:
+    try:
+        pattern = re.compile(groups)
+        pattern.search("")  # one of bytes cannot search a name
+        return pattern
+    except (re.error, TypeError) as error:
+        raise ValueError(
+            f"groups={groups!r} is no regular expression ({error}): give one that matches what the names of one "
+            f"picture's files share, as in {_EXAMPLE}."
+        ) from error
+
+
+def _sources(paths: list[Path], home: Path, pattern: re.Pattern) -> np.ndarray:
+    """Return a number for each file, the same for files in whose names a pattern finds the same."""
+    names = [Path(*file.relative_to(home).parts[1:]).as_posix() for file in paths]
+    found = [pattern.search(name) for name in names]
+    # what the parentheses hold, each None if it took no part; else the whole match
+    keys = [one and (one.groups() or (one[0],)) for one in found]
+    without = [str(file.relative_to(home)) for file, key in zip(paths, keys, strict=True) if not any(key or ())]
+    if without:
+        raise ValueError(
+            f"groups={pattern.pattern!r} is not found in the names of {len(without)} of the {len(paths)} images in "
+            f"{home}: {shown(without)}; give a regular expression that matches what the names of one picture's files "
+            f"share, as in {_EXAMPLE}."
+        )
+    numbers = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
+
+
+def _joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the finest groups that divide no group of two groupings, each numbered by the place of its first file."""
+    n = len(one)
+    edges = coo_array((np.ones(n), (one, n + other)), shape=(2 * n, 2 * n))  # of a graph of both kinds of groups
+    component = connected_components(edges, directed=False)[1][one]
+    _, first, member = np.unique(component, return_index=True, return_inverse=True)
+    return first[member]
