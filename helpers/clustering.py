@@ -32,6 +32,7 @@ from .groupings import (
     chance_agreement,
     nmi,
 )
+from .power_iteration import PowerIterationClustering
 from .probing import neighbour_graph
 from .validation import check_choice, check_features, check_number, check_whole
 
@@ -40,6 +41,7 @@ __all__ = [
     "SCALES",
     "Agreement",
     "ChanceAgreement",
+    "PowerIterationClustering",
     "Prototypes",
     "Stability",
     "accuracy",
@@ -62,6 +64,7 @@ METHODS = (
     "agglomerative, complete",
     "spectral",
     "gaussian mixture",
+    "power iteration",
 )
 SCALES = ("length", "none", "standardised", "whitened")
 
@@ -124,10 +127,13 @@ def cluster(features, k: int, method: str = "k-means", seed: int = 0, scale: str
         ``'spectral'``
             k-means on the leading eigenvectors of a graph that joins each row to its 10 nearest
             (`helpers.probing.neighbour_graph`). It finds clusters of any shape that the graph holds together.
+        ``'power iteration'``
+            k-means on one mixture of those eigenvectors, in the same graph; see
+            `helpers.power_iteration.PowerIterationClustering`.
         ``'gaussian mixture'``
             The likeliest component of `prototypes`. Clusters are ellipsoids of one common shape, of any size.
     seed : int
-        Places the starts of k-means, of the mixture and of the eigenvectors; agglomerative clustering draws nothing.
+        Places the starts; agglomerative clustering draws nothing.
     scale : {'length', 'none', 'standardised', 'whitened'}
         What happens to the rows first; see `scaled`.
 
@@ -157,6 +163,8 @@ def cluster(features, k: int, method: str = "k-means", seed: int = 0, scale: str
         found = KMeans(k, n_init=10, random_state=seed).fit_predict(rows)
     elif method == "spectral":
         found = _spectral(rows, k, seed)
+    elif method == "power iteration":
+        found = PowerIterationClustering(k, n_neighbors=_NEIGHBOURS, random_state=seed).fit_predict(rows)
     else:
         linkage = method.partition(", ")[2] or "ward"
         found = AgglomerativeClustering(k, linkage=linkage).fit_predict(rows)

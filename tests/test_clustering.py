@@ -108,16 +108,19 @@ def test_linkages_join_the_nearest_clusters(linkage, between):
     assert clustering.ari(expected, found) == 1
 
 
-def test_only_the_graph_separates_circles():
+def test_only_a_graph_separates_circles():
     points, labels = make_circles(300, factor=0.3, noise=0.03, random_state=0)
     for method in clustering.METHODS:
         score = clustering.ari(labels, clustering.cluster(points, 2, method, scale="none"))
-        assert score == 1 if method == "spectral" else score < 0.2, method
+        assert score == 1 if method in ("spectral", "power iteration") else score < 0.2, method
 
 
-def test_spectral_clusters_are_the_pieces_of_a_graph_in_pieces():
+@pytest.mark.parametrize("method", ["spectral", "power iteration"])
+def test_clusters_are_the_pieces_of_a_graph_in_pieces(method):
     points, labels = blobs(spread=0.1)
-    assert clustering.ari(labels, clustering.cluster(points, 3, "spectral")) == 1
+    assert clustering.ari(labels, clustering.cluster(points, 3, method)) == 1
+    assert len(np.unique(clustering.cluster(points, 2, method))) == 2
+    assert len(np.unique(clustering.cluster(points, 5, method))) == 5
 
 
 def test_digits_reach_the_published_figures_of_linkages_and_spectral_clustering():
