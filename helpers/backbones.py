@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -19,7 +19,16 @@ from . import runtime
 from . import weights as stored
 from .validation import check_choice, check_whole
 
-__all__ = ["Backbone", "Preparation", "available", "load", "small_decoder", "small_encoder"]
+__all__ = [
+    "Backbone",
+    "Preparation",
+    "available",
+    "batch_normalizations",
+    "load",
+    "measure_statistics",
+    "small_decoder",
+    "small_encoder",
+]
 
 WEIGHTS = ("imagenet", "self_made", "random")
 
@@ -353,6 +362,43 @@ def available(network: str = "inception_v3", *, folder: Path | str | None = None
     imagenet = any(_md5(place / entry.file) == entry.md5 for place in places if (place / entry.file).is_file())
     own = search.self_made(network) is not None
     return tuple(name for name, there in zip(WEIGHTS, (imagenet, own, True), strict=True) if there)
+
+
+def batch_normalizations(model: keras.Model) -> list:
+    """Return a network's BatchNormalization layers, those of networks within it too."""
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            found.append(layer)
+        elif isinstance(layer, keras.Model):
+            found += batch_normalizations(layer)
+    return found
+
+
+def measure_statistics(model: keras.Model, batches: Iterable) -> None:
+    """Set the means and variances of BatchNormalization to their averages over batches of images.
+
+    An image counts alike in every batch. Each batch is normalised by its own statistics on its way. Layers that are
+    frozen are measured too, and are frozen again afterwards.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Changed in place.
+    batches : iterable of tensor, shape (n, h, w, c)
+    """
+    normalizations = batch_normalizations(model)
+    before = [(layer.momentum, layer.trainable) for layer in normalizations]
+    for layer in normalizations:
+        layer.trainable = True  # otherwise it would only look its statistics up
+    seen = 0
+    for images in batches:
+        for layer in normalizations:
+            layer.momentum = seen / (seen + len(images))
+        model(images, training=True)
+        seen += len(images)
+    for layer, (momentum, trainable) in zip(normalizations, before, strict=True):
+        layer.momentum, layer.trainable = momentum, trainable
 
 
 def small_encoder(shape: tuple[int, int, int], dimensions: int = 128, seed: int = 0) -> keras.Sequential:

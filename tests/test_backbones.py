@@ -272,6 +272,41 @@ def test_random_kernels_are_glorots_and_the_rest_is_as_built(backbone):
         assert abs(value.var() / (limit**2 / 3) - 1) < 6 * np.sqrt(0.8 / value.size)
 
 
+# ------------------------------------------------------------------------------------- means and variances
+
+
+def test_measured_statistics_are_those_of_the_images():
+    normalization = layers.BatchNormalization()
+    model = keras.Sequential([keras.Input((6, 6, 3)), normalization])
+    images = np.random.default_rng(0).normal(2, 3, (64, 6, 6, 3)).astype(np.float32)
+    batches = np.split(images, [16, 24])  # of 16, 8 and 40 images
+    backbones.measure_statistics(model, batches)
+    mean, variance = (
+        keras.ops.convert_to_numpy(value) for value in (normalization.moving_mean, normalization.moving_variance)
+    )
+    assert np.allclose(mean, images.mean(axis=(0, 1, 2)), atol=1e-4)
+    shares = [len(batch) / 64 for batch in batches]
+    within = sum(share * batch.var(axis=(0, 1, 2)) for share, batch in zip(shares, batches, strict=True))
+    assert np.allclose(variance, within, rtol=1e-4)
+    assert normalization.momentum == 0.99
+
+
+def test_frozen_layers_are_measured_and_stay_frozen_and_nothing_else_changes():
+    normalization = layers.BatchNormalization()
+    inner = keras.Sequential([keras.Input((4, 4, 2)), layers.Conv2D(3, 3), normalization])
+    model = keras.Sequential([keras.Input((4, 4, 2)), inner])
+    normalization.trainable = False
+    before = model.get_weights()
+    backbones.measure_statistics(model, [np.random.default_rng(0).random((8, 4, 4, 2), dtype=np.float32)])
+    assert not normalization.trainable
+    changed = [
+        variable.path.split("/")[-1]
+        for variable, old in zip(model.weights, before, strict=True)
+        if not np.array_equal(keras.ops.convert_to_numpy(variable), old)
+    ]
+    assert sorted(changed) == ["moving_mean", "moving_variance"]
+
+
 # ------------------------------------------------------------------------------------------ weights with names
 
 

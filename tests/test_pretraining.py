@@ -313,19 +313,6 @@ def test_momentum_of_batch_normalization_is_set_on_every_layer():
     assert set(found) == {0.8}
 
 
-def test_measured_statistics_are_those_of_the_images():
-    normalization = layers.BatchNormalization()
-    model = keras.Sequential([keras.Input((6, 6, 3)), normalization])
-    batches = np.random.default_rng(0).normal(2, 3, (4, 16, 6, 6, 3)).astype(np.float32)
-    training.measure_statistics(model, batches)
-    mean, variance = (
-        keras.ops.convert_to_numpy(value) for value in (normalization.moving_mean, normalization.moving_variance)
-    )
-    assert np.allclose(mean, batches.mean(axis=(0, 1, 2, 3)), atol=1e-4)
-    assert np.allclose(variance, batches.var(axis=(1, 2, 3)).mean(axis=0), rtol=1e-3)
-    assert normalization.momentum == 0.99
-
-
 def test_augmented_images_keep_their_range_and_come_again_from_the_same_seed():
     crops = [
         keras.ops.convert_to_numpy(training.augment(PIXELS[0], np.ones(8, bool), 24, np.random.default_rng(7)))
@@ -449,9 +436,9 @@ def test_the_command_trains_every_deep_network():
 
 def test_heads_stand_on_the_stages_of_resnet50_as_they_are(deep_network):
     backbone = deep_network("resnet50")
-    momenta = [layer.momentum for layer in training.batch_normalizations(backbone.model)]
+    momenta = [layer.momentum for layer in backbones.batch_normalizations(backbone.model)]
     model = training.classifier(backbone, 5)
-    for layer, momentum in zip(training.batch_normalizations(backbone.model), momenta, strict=True):
+    for layer, momentum in zip(backbones.batch_normalizations(backbone.model), momenta, strict=True):
         layer.momentum = momentum  # the network is others' too
     assert model.output_shape == (None, 3, 5)
     heads = [layer for layer in model.layers if isinstance(layer, layers.Dense)]

@@ -39,6 +39,7 @@ FLOORS = {
     "embedding": 3,
     "pretraining": 3,
     "codes": 3,
+    "fine_tuning": 3,
     "backbones": 2,
     "distances": 2,
     "weights": 2,

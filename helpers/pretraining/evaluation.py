@@ -23,7 +23,6 @@ from ..distances import gram_matrix, pairwise_distances, principal_components
 from ..features import extract
 from ..separability import mrpp_moments
 from .images import categories, render
-from .training import measure_statistics
 
 __all__ = ["SETS", "Comparison", "Scores", "compare", "gain", "relative_errors", "score", "table"]
 
@@ -120,7 +119,7 @@ def compare(network: str, folder: Path, n: int = 300, size: int = 128, seed: int
 
 def _networks(network: str, folder: Path, size: int, seed: int) -> dict[str, backbones.Backbone]:
     measured = backbones.load(network, "random", size=size, seed=seed)
-    measure_statistics(measured.model, _formula_images(size, seed))
+    backbones.measure_statistics(measured.model, _formula_images(size, seed))
     return {
         "random": backbones.load(network, "random", size=size, seed=seed),
         "measured": measured,

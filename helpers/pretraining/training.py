@@ -19,9 +19,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from ..backbones import batch_normalizations, measure_statistics
 from ..runtime import replace_file
 
-__all__ = ["Progress", "Recipe", "Trainer", "augment", "classifier", "learning_rate", "measure_statistics"]
+__all__ = ["Progress", "Recipe", "Trainer", "augment", "classifier", "learning_rate"]
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,6 @@ def pooled(model, stage, number: int):
     if not flattened:
         return stage
     return layers.GlobalAveragePooling2D(name=f"head_{number}_pool")(flattened[0].input)
-
-
-def batch_normalizations(model) -> list:
-    """Return a network's BatchNormalization layers."""
-    return [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
 
 
 class HeadsLoss(keras.losses.Loss):
@@ -347,7 +343,10 @@ class Trainer:
         )
 
     def finish(self, batches: int = 30) -> None:
-        """Put the averaged weights into the network, and measure BatchNormalization's statistics for them."""
+        """Put the averaged weights into the network, and measure BatchNormalization's statistics for them.
+
+        Averaged weights never saw the statistics that were gathered along the way, which belong to other weights.
+        """
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         steps = range(self.progress.step, self.progress.step + batches)
         measure_statistics(self.model, (self.batch(step)[0] for step in steps))
@@ -357,18 +356,3 @@ def _compiles_better():
     from ..runtime import device
 
     return "auto" if device().startswith("GPU") or keras.backend.backend() == "jax" else False
-
-
-def measure_statistics(model, batches) -> None:
-    """Set the means and variances of BatchNormalization to their plain averages over batches of images.
-
-    Averaged weights never saw the statistics that were gathered along the way, which belong to other weights.
-    """
-    normalizations = batch_normalizations(model)
-    before = [layer.momentum for layer in normalizations]
-    for number, images in enumerate(batches):
-        for layer in normalizations:
-            layer.momentum = number / (number + 1)
-        model(images, training=True)
-    for layer, momentum in zip(normalizations, before, strict=True):
-        layer.momentum = momentum
