@@ -411,6 +411,8 @@ def _principal_components(rows: np.ndarray, components: int, whiten: bool = Fals
 
 
 def _spectral(rows: np.ndarray, k: int, seed: int) -> np.ndarray:
+    if k == len(rows):
+        return np.arange(k)  # the eigensolver finds fewer vectors than there are rows
     graph = neighbour_graph(rows, min(_NEIGHBOURS, len(rows) - 1))
     # scikit-learn takes no wider indices
     graph.indices, graph.indptr = graph.indices.astype(np.int32), graph.indptr.astype(np.int32)

@@ -22,6 +22,7 @@ from .validation import check_choice, check_number, check_whole
 __all__ = ["PowerIterationClustering"]
 
 _CONSTANT = 1e-12  # relative spread of a vector below which it is constant but for rounding
+_DIGITS = 6  # of values in units of their spread: k-means takes closer ones for equal
 
 
 class PowerIterationClustering(ClusterMixin, BaseEstimator):
@@ -224,8 +225,8 @@ class _Piece:
             labelled = [(labels, start) for labels, start in labelled if labels is not None]
             if not labelled:
                 raise ValueError(
-                    f"The iteration gives fewer than {number} different values for {number} clusters: take random "
-                    f"starts, or a larger `tol`, so that it stops earlier."
+                    f"The iteration leaves fewer than {number} different values for {number} clusters: ask for fewer, "
+                    f"take random starts, or stop earlier by a larger `tol`."
                 )
             best = int(np.argmin(cuts))
             self.found[number] = (*labelled[best], cuts[best])
@@ -234,9 +235,12 @@ class _Piece:
     def _cluster(self, vector: np.ndarray, number: int) -> np.ndarray | None:
         """Return the labels of k-means on one vector, None if it has too few values."""
         spread = vector.std()
-        if spread <= _CONSTANT * np.abs(vector).max() or len(np.unique(vector)) < number:
+        if spread <= _CONSTANT * np.abs(vector).max():
             return None
         values = (vector - vector.mean()) / spread  # the differences that count are far smaller than the mean
+        values = values.round(_DIGITS)
+        if len(np.unique(values)) < number:
+            return None
         return KMeans(number, n_init=3, random_state=self.random).fit_predict(values[:, None]).astype(np.int64)
 
 

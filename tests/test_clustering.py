@@ -63,6 +63,13 @@ def test_an_unknown_method_suggests_the_nearest():
         clustering.cluster(np.eye(5), 2, method="kmeans")
 
 
+@pytest.mark.parametrize("method", clustering.METHODS)
+@pytest.mark.parametrize(("n", "k"), [(2, 2), (5, 5), (6, 5), (12, 3)])
+def test_few_rows_are_clustered_too(method, n, k):
+    points = np.random.default_rng(0).normal(size=(n, 3))
+    assert np.array_equal(np.unique(clustering.cluster(points, k, method)), np.arange(k))
+
+
 @pytest.mark.parametrize("k", [2.5, "3"])
 def test_a_number_of_clusters_that_is_none_is_refused(k):
     with pytest.raises(ValueError, match="clusters asked for with 5 rows: ask for 2 to 5"):

@@ -285,7 +285,9 @@ def test_random_starts_avoid_the_single_rows_that_one_start_cuts_off():
 
 def test_a_start_that_is_the_end_is_refused():
     ring = np.roll(np.eye(9), 1, axis=0) + np.roll(np.eye(9), -1, axis=0)
-    with pytest.raises(ValueError, match="fewer than 2 different values for 2 clusters: take random starts"):
+    with pytest.raises(
+        ValueError, match="fewer than 2 different values for 2 clusters: ask for fewer, take random starts"
+    ):
         PowerIterationClustering(2, affinity="precomputed", init="degree").fit(ring)
     assert len(np.unique(PowerIterationClustering(2, affinity="precomputed", random_state=0).fit_predict(ring))) == 2
 
