@@ -159,9 +159,34 @@ def test_a_page_says_what_it_is(page):
 def test_every_icon_in_use_is_drawn():
     used = {name for page in PAGES for tag in soup(page).select("[class*=fa-]") for name in tag["class"]}
     icons = {name for name in used if name.startswith("fa-")} - {"fa-solid", "fa-brands", "fa-regular", "fa-lg"}
-    style = (SITE / "_static" / "icons.css").read_text(encoding="utf-8")
+    style = (SITE / "_static" / "site.css").read_text(encoding="utf-8")
     assert icons, "the theme's icons have other names than they used to"
     assert not {name for name in icons if f".{name}::before" not in style}
+
+
+CHAPTERS = [page for page in PAGES if page.startswith("notebooks/")]
+BUDGETS = {"book/intro.html": 1_000_000} | dict.fromkeys(CHAPTERS, 3_000_000)  # bytes, before compression
+
+
+@pytest.mark.parametrize("page", BUDGETS)
+def test_a_page_keeps_to_its_weight(page):
+    used = {unquote(urlsplit(address).path) for tag in soup(page).select(LOADING) for address in addresses(tag)}
+    files = [(SITE / page).parent / address for address in used if not address.startswith("image/")]
+    fonts = (SITE / "_static" / "vendor" / "katex" / "fonts").glob("*.woff2")  # a browser loads some of them
+    weight = sum(path.stat().st_size for path in [SITE / page, *files, *fonts])
+    assert weight <= BUDGETS[page], f"{page} weighs {weight:,} bytes with all that it loads"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "index.html"])
+def test_nothing_but_two_style_sheets_holds_a_page_up(page):
+    head = soup(page).head
+    assert [link["href"].rpartition("/")[2].partition("?")[0] for link in head.select("link[rel=stylesheet]")][:1] == [
+        "site.css"
+    ]
+    assert len(head.select("link[rel=stylesheet]")) <= 2
+    assert not [script["src"] for script in soup(page).select("script[src]") if not script.has_attr("defer")]
+    late = [image for image in soup(page).select("img[src*='_images/'][src$='.png']")][1:]
+    assert not [image["src"] for image in late if not (image.get("loading") and image.get("width"))]
 
 
 def test_no_formula_is_left_unset():

@@ -24,7 +24,7 @@ from sphinxcontrib import katex
 
 from helpers import comparison, datasets, gallery, results
 
-from . import assets, chapters, markup, sheets
+from . import assets, chapters, delivery, markup, sheets
 
 __all__ = ["setup"]
 
@@ -195,6 +195,7 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         shutil.rmtree(site / gallery.ASSETS, ignore_errors=True)  # no picture of an older store stays
         gallery.write_assets(results.load(), site / gallery.ASSETS)
     assets.drop_unused(site)
+    delivery.deliver(site, apart=[f"{directive.loads}.css" for directive in ResultsDirective.__subclasses__()])
     (site / "index.html").write_text(markup.entry_page(app.config.html_title, f"{app.config.root_doc}.html"))
 
 
