@@ -351,7 +351,7 @@ def stability(
     ----------
     Ben-Hur, Elisseeff and Guyon (2002), A stability based method for discovering structure in clustered data,
     Pacific Symposium on Biocomputing, 6-17 ; Lange, Roth, Braun and Buhmann (2004),
-    https://doi.org/10.1162/089976604773717621 ; von Luxburg (2010), Clustering stability: an overview,
+    Stability-based validation of clustering solutions, Neural Computation 16(6), 1299-1323 ; von Luxburg (2010), Clustering stability: an overview,
     https://doi.org/10.1561/2200000008
     """
     features = check_features(features)

@@ -36,8 +36,8 @@ class PowerIterationClustering(ClusterMixin, BaseEstimator):
     stops as soon as it has stopped *accelerating*, and k-means clusters the entries of v, one number for each row.
 
     Each step costs one product with a sparse matrix: O(edges). Spectral clustering computes k eigenvectors instead
-    of one mixture of them, and is the better clustering where that can be afforded; with many clusters one dimension
-    is crowded, and much depends on the start. Here several starts run together, and of their clusterings the one
+    of one mixture of them, and is the better clustering where that can be afforded, as on digits, which the tests of
+    this module hold; with many clusters one dimension is crowded, and much depends on the start. Here several starts run together, and of their clusterings the one
     with the least normalised cut is kept, the quantity that spectral clustering relaxes. That choice also tells
     against trivial clusters: a single row cut off from its neighbours adds 1 to the cut, the most that a cluster
     can. No cluster is empty: k-means starts from rows of different values, and a vector with fewer values than
@@ -58,7 +58,8 @@ class PowerIterationClustering(ClusterMixin, BaseEstimator):
         1 or more; n - 1 are taken where there are no more.
     init : {'random', 'degree'}
         Starts drawn uniformly from [0, 1), or the single start of the paper, the row sums of A over their sum. The
-        degrees know little of the clusters in a graph of nearest neighbours, where they are nearly equal.
+        degrees know little of the clusters in a graph of nearest neighbours, where they are nearly equal; several
+        random starts find digits better.
     n_init : int
         Random starts.
     tol : float

@@ -139,6 +139,13 @@ def test_chance_alone_gives_the_published_nmi():
     assert 0.016 <= np.quantile(chance.nmi, 0.999) <= 0.0205
 
 
+def test_the_ari_that_chance_reaches_depends_on_the_sizes_of_the_clusters():
+    # published for these classes, sizes of clusters not stated: one in a thousand above .036
+    sizes = [155, 155, 156], [300, 83, 83]
+    even, uneven = (groupings.chance_agreement(REPORT, counts, draws=20_000).ari for counts in sizes)
+    assert np.quantile(even, 0.999) < 0.02 < 0.036 < np.quantile(uneven, 0.999) < 0.05
+
+
 def test_tables_drawn_from_counts_are_those_of_permuted_labels():
     labels, clusters, random = grouping(REPORT), grouping([300, 100, 66]), np.random.default_rng(0)
     chance = groupings.chance_agreement(REPORT, [300, 100, 66], draws=5000)
