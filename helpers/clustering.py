@@ -350,8 +350,8 @@ def stability(
     References
     ----------
     Ben-Hur, Elisseeff and Guyon (2002), A stability based method for discovering structure in clustered data,
-    Pacific Symposium on Biocomputing, 6-17 ; Lange, Roth, Braun and Buhmann (2004),
-    Stability-based validation of clustering solutions, Neural Computation 16(6), 1299-1323 ; von Luxburg (2010), Clustering stability: an overview,
+    Pacific Symposium on Biocomputing, 6-17 ; Lange, Roth, Braun and Buhmann (2004), Stability-based validation of
+    clustering solutions, Neural Computation 16(6), 1299-1323 ; von Luxburg (2010), Clustering stability: an overview,
     https://doi.org/10.1561/2200000008
     """
     features = check_features(features)

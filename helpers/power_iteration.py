@@ -37,11 +37,11 @@ class PowerIterationClustering(ClusterMixin, BaseEstimator):
 
     Each step costs one product with a sparse matrix: O(edges). Spectral clustering computes k eigenvectors instead
     of one mixture of them, and is the better clustering where that can be afforded, as on digits, which the tests of
-    this module hold; with many clusters one dimension is crowded, and much depends on the start. Here several starts run together, and of their clusterings the one
-    with the least normalised cut is kept, the quantity that spectral clustering relaxes. That choice also tells
-    against trivial clusters: a single row cut off from its neighbours adds 1 to the cut, the most that a cluster
-    can. No cluster is empty: k-means starts from rows of different values, and a vector with fewer values than
-    clusters is refused.
+    this module hold; with many clusters one dimension is crowded, and much depends on the start. Here several starts
+    run together, and of their clusterings the one with the least normalised cut is kept, the quantity that spectral
+    clustering relaxes. That choice also tells against trivial clusters: a single row cut off from its neighbours adds
+    1 to the cut, the most that a cluster can. No cluster is empty: k-means starts from rows of different values, and
+    a vector with fewer values than clusters is refused.
 
     DeepCluster calls a different algorithm "PIC": it adds a little of a constant vector in every step, lets each node
     climb to the neighbour with which it differs most, and finds the number of clusters itself.
