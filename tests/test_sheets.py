@@ -30,9 +30,12 @@ def pixels_of(path: Path) -> np.ndarray:
         return np.asarray(image)
 
 
-@pytest.mark.parametrize("name", ["shapes", "paintings"])
-def test_a_strip_holds_the_first_images_of_its_class_and_clear_gaps(sheets, tmp_path, name):
-    image_set = datasets.load(name, per_class=3, size=20)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("shapes", {"per_class": 3}), ("paintings", {"per_class": 3}), ("blood-cells", {"part": "test"})],
+)
+def test_a_strip_holds_the_first_images_of_its_class_and_clear_gaps(sheets, tmp_path, name, options):
+    image_set = datasets.load(name, size=20, **options)
     strips = sheets.write_strips(image_set, 2, tmp_path)
     assert tuple(strips) == image_set.class_names
     for label, (path, width, height) in enumerate(strips.values()):
