@@ -531,6 +531,16 @@ def test_real_textures_of_many_sizes_and_modes_become_one_array():
     assert found.class_names == ("banded", "bubbly", "chequered", "cracked", "crystalline")
 
 
+@pytest.mark.skipif(not (REAL / "blood_cells").is_dir(), reason="no real images beside the repository")
+def test_real_crops_of_blood_cells_are_split_by_their_pictures():
+    found = datasets.load("folder", path=REAL / "blood_cells", size=8, groups="^[^_]+_[0-9]+")
+    assert np.bincount(found.labels).tolist() == [361, 723, 372]
+    parts = found.split()
+    assert sum(len(set(part.groups)) for part in parts) == len(set(found.groups)) == 362
+    for part in parts:
+        np.testing.assert_allclose(np.bincount(part.labels) / len(part), [0.248, 0.497, 0.255], atol=0.01)
+
+
 # ------------------------------------------------------------------------------------------------ Kylberg
 
 
@@ -674,13 +684,3 @@ def test_a_table_of_votes_that_is_damaged_is_named(affective_folder, text, error
     (affective_folder / "testImages_abstract" / "ABSTRACT_groundTruth.csv").write_text(text)
     with pytest.raises(error, match=sentence):
         datasets.load("affective", path=affective_folder)
-
-
-@pytest.mark.skipif(not (REAL / "blood_cells").is_dir(), reason="no real images beside the repository")
-def test_real_crops_of_blood_cells_are_split_by_their_pictures():
-    found = datasets.load("folder", path=REAL / "blood_cells", size=8, groups="^[^_]+_[0-9]+")
-    assert np.bincount(found.labels).tolist() == [361, 723, 372]
-    parts = found.split()
-    assert sum(len(set(part.groups)) for part in parts) == len(set(found.groups)) == 362
-    for part in parts:
-        np.testing.assert_allclose(np.bincount(part.labels) / len(part), [0.248, 0.497, 0.255], atol=0.01)
