@@ -301,6 +301,8 @@ def fine_tune(
     """
     settings = _checked_settings(epochs, batch_size, learning_rate, momentum)
     seeds = [check_whole(seed, "seed", 0) for seed in seeds]
+    if not seeds:
+        raise ValueError("There are no seeds: give one or more, as in seeds=(0, 1, 2).")
     if tuple(train.class_names) != tuple(validation.class_names):
         raise ValueError(
             f"The training set has the classes {train.class_names}, but the validation set {validation.class_names}: "
@@ -327,8 +329,14 @@ def _checked_settings(epochs, batch_size, learning_rate, momentum) -> _Settings:
         check_whole(epochs, "epochs", 1),
         check_whole(batch_size, "batch_size", 1),
         check_number(learning_rate, "learning_rate", 0, strictly=True),
-        check_number(momentum, "momentum", 0, 1),
+        _checked_momentum(momentum),
     )
+
+
+def _checked_momentum(momentum: float) -> float:
+    if check_number(momentum, "momentum", 0, 1) == 1:
+        raise ValueError("momentum=1 never forgets a gradient, and diverges: give a number below 1, such as 0.9.")
+    return float(momentum)
 
 
 def _chosen_weights(weights, train) -> dict[int, float] | None:
