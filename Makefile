@@ -1,6 +1,6 @@
 # Features Without Labels. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help book test serve notebooks readme format lock bench clean test-jax test-torch test-keras-3.13
+.PHONY: help book pdf test serve notebooks readme format lock bench clean test-jax test-torch test-keras-3.13
 
 # the newest Python of the supported ones that really starts: a shim of a version manager may not
 ifndef PYTHON
@@ -23,6 +23,9 @@ help:  ## list the targets
 
 book: $(VENV)/installed  ## run the chapters that changed and build the site into _build/html
 	@$(RUN) book/build.py
+
+pdf: book  ## print the book into _build/features-without-labels.pdf; needs Chromium
+	@$(RUN) book/pdf.py
 
 # tests of what `make book` made
 OF_THE_BOOK = tests/test_claims.py tests/test_readme.py tests/test_site.py
@@ -73,7 +76,7 @@ test-keras-3.13:  ## models and chapters with Colab's Keras
 	@$(MAKE) --no-print-directory test-backend VENV=.venv-keras-3.13 EXTRA_PACKAGES="keras==3.13.*"
 
 # what computes with Keras; the rest depends neither on the back-end nor on the version
-KERAS_TESTS = $(addprefix tests/test_,$(addsuffix .py,augment backbones chapter_models determinism features layers losses \
+KERAS_TESTS = $(addprefix tests/test_,$(addsuffix .py,augment backbones chapter_models determinism features fine_tuning layers losses \
   networks pair_losses patch_mask pretraining runtime scorecard weights widgets))
 
 test-backend: $(VENV)/installed

@@ -35,6 +35,8 @@ FLOORS = {
     "widgets": 4,
     "separability": 3,
     "clustering": 3,
+    "groupings": 3,
+    "power_iteration": 3,
     "probing": 3,
     "embedding": 3,
     "pretraining": 3,
