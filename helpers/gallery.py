@@ -1,30 +1,36 @@
-"""The gallery: every stored map as a picture, and on request as something to explore.
+"""The gallery: every stored map as a picture, and on a page of its own as something to explore.
 
-The front of the page are small multiples, one card for each method, that need no JavaScript. A button opens a
-chapter's maps in BokehJS: PCA, t-SNE and UMAP side by side with one selection, and the images themselves.
+The front page are small multiples: one thumbnail for each method, which leads to the page of its *scene*. Rows that
+show the same images form a scene: their points move from map to map, and they share one sprite sheet. A scene's page
+draws each row's maps side by side, and above them ``gallery.js`` lays the explorer: PCA, t-SNE and UMAP with one
+selection, and the images themselves. Without JavaScript the pictures, their numbers and the downloads remain.
 
-What the page shows lies in files of its own (`write_assets`), not in the page: pictures are fetched when they are
-scrolled to, points and thumbnails when a reader asks to explore, and the page stays a few kilobytes. The points come
+What the pages show lies in files of its own (`write_assets`), not in the pages: pictures are fetched when they are
+scrolled to, points and thumbnails where a scene is opened, and a page stays a few kilobytes. The points come
 as a script rather than as JSON, because a page opened from a disk may load scripts but may not fetch files.
+The browser draws the points on a plain canvas. BokehJS did it before: 1.3 MB for the site, and at 2,000 points on
+three maps 3 frames a second while they moved, where the canvas reaches what the screen can show.
 
-Rows that show the same images form a *scene*: their points move from map to map, and they share one sprite sheet.
 A map's orientation and scale mean nothing in t-SNE and UMAP, and its signs mean nothing in PCA; so each map is
 fitted into the unit square and turned (PCA: mirrored only) to lie like that of the scene's first row. Distances
-within a map keep their proportions.
+within a map keep their proportions. The downloaded coordinates are the stored ones.
 
-The page is made from the results store alone: no kernel, no network, no Keras.
+The pages are made from the results store alone: no kernel, no network, no Keras.
 """
 
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import io
 import json
 import math
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from html import escape
 from pathlib import Path
@@ -40,50 +46,63 @@ from .comparison import chapter_title, counted
 from .results import Record, slug
 from .scorecard import MEASURES, written
 
-__all__ = ["ASSETS", "gallery_html", "still", "write_assets"]
+__all__ = ["ASSETS", "PAGES", "Page", "gallery_html", "scene_pages", "still", "write_assets"]
 
 ASSETS = "_static/gallery"  # below the site's root
+PAGES = "gallery"  # the folder of the scenes' pages, beside the front page
 
 _MAPS = ("PCA", "t-SNE", "UMAP")
+_THUMBNAIL_OF = ("t-SNE", "UMAP", "PCA")  # t-SNE fills its square, and reads best when small
 _QUALITY = {"trustworthiness": "trustworthiness", "continuity": "continuity", "neighbours_kept": "neighbours kept"}
 _KINDS = {"baseline": "baseline", "method": "learned without labels", "supervised": "learned from labels"}
 _DARK_PAPER = "#1c232b"  # what the book puts behind a card at night
 _WEIGHTS = (0.2126, 0.7152, 0.0722)  # of red, green and blue in the relative luminance of sRGB
 _SIDE, _MARGIN = 200, 12  # units of a map in a picture, and of its edge that stays free
+_MOST = {"strip": 2000, "thumbnail": 500}  # points in a picture: more weigh much and show no more
 _TILE = 64  # pixels: the longer side of a thumbnail in the sprite sheet, at most
 _SHOWN = 56  # CSS pixels: the longer side of a thumbnail on the page
-
-# BokehJS's names of Matplotlib's markers, and the turn (radians, anticlockwise) that makes them the same shape
-_BOKEH_MARKERS = {
-    "o": ("circle", 0.0),
-    "s": ("square", 0.0),
-    "^": ("triangle", 0.0),
-    "v": ("inverted_triangle", 0.0),
-    "<": ("triangle", math.pi / 2),
-    ">": ("triangle", -math.pi / 2),
-    "D": ("square", math.pi / 4),
-    "P": ("plus", 0.0),
-    "X": ("plus", math.pi / 4),
-    "*": ("star", 0.0),
-    "h": ("hex", 0.0),
-}
+_RIGHT, _WRONG = ("#666666", "o"), ("#AA4499", "X")  # an image in the cluster of its class, and one that is not
 
 
-def gallery_html(records: Sequence[Record], bokeh_base: str, assets_base: str = f"../{ASSETS}") -> str:
-    """Return the gallery as one HTML fragment; `write_assets` writes the files that it shows.
+@dataclass(frozen=True)
+class Page:
+    """A page of the gallery, without the site's frame.
+
+    Attributes
+    ----------
+    name : str
+        The file's name without suffix.
+    title, summary : str
+        For the page's head.
+    html : str
+        Begins with the page's ``h1``.
+    """
+
+    name: str
+    title: str
+    summary: str
+    html: str
+
+
+def gallery_html(
+    records: Sequence[Record],
+    assets_base: str = f"../{ASSETS}",
+    pages_base: str = PAGES,
+) -> str:
+    """Return the gallery's front page as one HTML fragment: a thumbnail for each row, which leads to its scene.
 
     Parameters
     ----------
     records : sequence of Record
-    bokeh_base : str
-        The address, relative to the page, of the folder with ``bokeh.min.js``.
     assets_base : str
         The address, relative to the page, of the folder that `write_assets` filled.
+    pages_base : str
+        The address, relative to the page, of the folder with the pages that `scene_pages` makes.
 
     Returns
     -------
     str
-        Needs ``gallery.css`` and, to explore, ``gallery.js``.
+        Needs ``gallery.css``.
 
     Raises
     ------
@@ -91,20 +110,49 @@ def gallery_html(records: Sequence[Record], bokeh_base: str, assets_base: str = 
         If the store is empty.
     """
     scenes = _scenes(records)
+    assets, pages = assets_base.rstrip("/"), pages_base.rstrip("/")
     chapters = list(dict.fromkeys(record.chapter for record in records))
-    parts = [f'<div class="course-gallery" data-bokeh="{escape(bokeh_base.rstrip("/"))}">', _contents(chapters)]
+    parts = ['<div class="course-gallery">', _opening(scenes, assets, pages), _contents(chapters)]
     for chapter in chapters:
         mine = [scene for scene in scenes if scene.chapter == chapter]
         bare = [record for record in records if record.chapter == chapter and not _map_names(record)]
-        parts.append(_chapter(chapter, mine, bare, assets_base.rstrip("/")))
-    return "\n".join([*parts, "</div>"])
+        parts.append(_chapter(chapter, mine, bare, assets, pages))
+    return "\n".join(filter(None, [*parts, "</div>"]))
+
+
+def scene_pages(records: Sequence[Record], assets_base: str = f"../../{ASSETS}", up: str = "../") -> list[Page]:
+    """Return a page for each scene: the explorer, and each row's maps with their numbers.
+
+    Parameters
+    ----------
+    records : sequence of Record
+    assets_base : str
+        The address, relative to the page, of the folder that `write_assets` filled.
+    up : str
+        The address, relative to the page, of the folder with ``gallery.html``.
+
+    Returns
+    -------
+    list of Page
+        Their HTML needs ``gallery.css`` and, to explore, ``gallery.js``.
+
+    Raises
+    ------
+    ValueError
+        If the store is empty.
+    """
+    return [
+        Page(scene.name, scene.title, scene.summary, _scene(scene, assets_base.rstrip("/"), up))
+        for scene in _scenes(records)
+    ]
 
 
 def write_assets(records: Sequence[Record], folder: Path | str) -> list[Path]:
-    """Write the files that the gallery shows: pictures, sprite sheets, and points.
+    """Write the files that the gallery shows: pictures, sprite sheets, points, and coordinates.
 
-    For each scene ``<scene>/<method>-light.svg`` and ``-dark.svg`` (a row's maps side by side) and ``points.js``;
-    for each set of images a sprite sheet, which scenes share.
+    For each row ``<scene>/<method>-light.svg`` and ``-dark.svg`` (its maps side by side), the same with
+    ``-thumbnail``, and ``<scene>/<method>.csv``; for each scene ``<scene>/points.js``; for each set of images a
+    sprite sheet, which scenes share.
 
     Parameters
     ----------
@@ -127,8 +175,12 @@ def write_assets(records: Sequence[Record], folder: Path | str) -> list[Path]:
             files[scene.sheet] = _sprites(scene)
         files[f"{scene.name}/points.js"] = _points_script(scene)
         for record in scene.records:
+            name = f"{scene.name}/{slug(record.method)}"
+            files[f"{name}.csv"] = _coordinates(scene, record)
             for theme in ("light", "dark"):
-                files[f"{scene.name}/{slug(record.method)}-{theme}.svg"] = _strip(scene, record, theme)
+                files[f"{name}-{theme}.svg"] = _picture(scene, record, theme, _map_names(record), _MOST["strip"])
+                small = _picture(scene, record, theme, [_thumbnail_map(record)], _MOST["thumbnail"])
+                files[f"{name}-thumbnail-{theme}.svg"] = small
     for name, content in files.items():
         runtime.replace_file(Path(folder) / name, lambda stream, content=content: stream.write(content))
     return [Path(folder) / name for name in files]
@@ -182,6 +234,17 @@ class _Scene:
     chapter: str
     data: str
     records: tuple[Record, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{chapter_title(self.chapter)}: {self.data}"
+
+    @property
+    def summary(self) -> str:
+        return (
+            f"{counted(len(self.labels), 'image')} of {self.data} on {counted(len(self.maps), 'map')} for each of "
+            f"{counted(len(self.records), 'way')} to describe them, to be explored."
+        )
 
     @property
     def labels(self) -> np.ndarray:
@@ -260,9 +323,28 @@ def _map_names(record: Record) -> list[str]:
     """Return the names of the maps that can be drawn: one finite point for each image."""
     if not {"labels", "clusters", "thumbnails"} <= record.arrays.keys() or not len(record.arrays["labels"]):
         return []
+    return [name for name in _fitting(record) if np.isfinite(record.arrays[name]).all()]
+
+
+def _fitting(record: Record) -> list[str]:
+    """Return the names of the maps that have one point for each image."""
     shape = (len(record.arrays["labels"]), 2)
     stored = [name for name in record.maps if name in record.arrays and record.arrays[name].shape == shape]
-    return sorted((name for name in stored if np.isfinite(record.arrays[name]).all()), key=_map_order)
+    return sorted(stored, key=_map_order)
+
+
+def _trouble(record: Record) -> str:
+    """Say why a row has no map that can be drawn."""
+    lacking = [name for name in ("labels", "clusters", "thumbnails") if name not in record.arrays]
+    if not any(name in record.arrays for name in record.maps):
+        return "no map is stored"
+    if lacking:
+        return f"no {' and no '.join(lacking)} are stored"
+    if not len(record.arrays["labels"]):
+        return "it holds no images"
+    if not _fitting(record):
+        return "its maps have other images than its labels"
+    return "its coordinates hold values that are no numbers"
 
 
 def _map_order(name: str) -> tuple[int, str]:
@@ -316,11 +398,12 @@ def _medoids(record: Record) -> list[dict]:
 
 def _style(number: int) -> dict:
     """Return how a class is drawn: beyond the palette's length the shape changes before a pair repeats."""
-    colour = plots.PALETTE[number % len(plots.PALETTE)]
-    marker = plots.marker(number)
-    name, angle = _BOKEH_MARKERS[marker]
+    return _drawn(plots.PALETTE[number % len(plots.PALETTE)], plots.marker(number))
+
+
+def _drawn(colour: str, marker: str) -> dict:
     path = " ".join(f"{x:.3g} {-y:.3g}" for x, y in _outline(marker))
-    return {"light": colour, "dark": _on_dark(colour), "marker": name, "angle": angle, "path": f"M{path}Z"}
+    return {"light": colour, "dark": _on_dark(colour), "path": f"M{path}Z"}
 
 
 @lru_cache
@@ -356,21 +439,22 @@ def _outline(marker: str) -> np.ndarray:
 # ---- pictures
 
 
-def _strip(scene: _Scene, record: Record, theme: str) -> bytes:
-    """Draw a row's maps side by side as SVG on no ground, so that the page's own shows through.
+def _picture(scene: _Scene, record: Record, theme: str, names: Sequence[str], most: int) -> bytes:
+    """Draw maps side by side as SVG on no ground, so that the page's own shows through.
 
     Each class is one path without a line, and SVG sets a marker on each of its corners: some 8 bytes a point.
     """
-    names, placed = _map_names(record), scene.placed[scene.records.index(record)]
+    shown = np.arange(0, len(scene.labels), -(-len(scene.labels) // most))  # images come shuffled: every k-th is fair
+    labels, placed = scene.labels[shown], scene.placed[scene.records.index(record)]
     inner = _SIDE - 2 * _MARGIN
     corners = [
-        np.round(10 * (points * [inner, -inner] + [place * _SIDE + _MARGIN, _SIDE - _MARGIN])) / 10
-        for place, points in enumerate(placed[name] for name in names)
+        np.round(10 * (placed[name][shown] * [inner, -inner] + [place * _SIDE + _MARGIN, _SIDE - _MARGIN])) / 10
+        for place, name in enumerate(names)
     ]
-    size = 5.5 if len(scene.labels) <= 1000 else 4
+    size = 5.5 if len(shown) <= 1000 else 4
     shapes = []
-    for number in np.unique(scene.labels):
-        style, mine = _style(int(number)), np.concatenate([points[scene.labels == number] for points in corners])
+    for number in np.unique(labels):
+        style, mine = _style(int(number)), np.concatenate([points[labels == number] for points in corners])
         path = " ".join(f"{x:g} {y:g}" for x, y in mine)
         mark = f"url(#c{number})"
         shapes.append(
@@ -380,6 +464,11 @@ def _strip(scene: _Scene, record: Record, theme: str) -> bytes:
         )
     box = f'viewBox="0 0 {_SIDE * len(names)} {_SIDE}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {box}>{"".join(shapes)}</svg>\n'.encode()
+
+
+def _thumbnail_map(record: Record) -> str:
+    names = _map_names(record)
+    return next((name for name in _THUMBNAIL_OF if name in names), names[0])
 
 
 def _sprites(scene: _Scene) -> bytes:
@@ -426,7 +515,28 @@ def _still_panel(ax, scene: _Scene, record: Record, name: str) -> None:
     ax.set_xlabel(f"{name}, trustworthiness {record.maps[name]['trustworthiness']:.2f}", fontsize=9)
 
 
-# ---- the page
+# ---- the front page
+
+
+def _opening(scenes: Sequence[_Scene], assets: str, pages: str) -> str:
+    """Return what meets the eye first: the same images seen in a few ways that differ."""
+    if not scenes:
+        return ""
+    scene = max(scenes, key=_contrast)
+    chosen = _chosen(scene.records, 4)
+    thumbnails = "\n".join(_thumbnail(scene, record, assets, pages) for record in chosen)
+    return f"""<section class="gallery-opening" aria-labelledby="gallery-opening">
+<h2 id="gallery-opening">The same {counted(len(scene.labels), "image")}, seen in {counted(len(chosen), "way")}</h2>
+<div class="gallery-thumbnails">
+{thumbnails}
+</div>
+</section>"""
+
+
+def _contrast(scene: _Scene) -> float:
+    """Return how far the rows that stand for a scene lie apart by kNN."""
+    scored = [record.mean("knn") for record in _chosen(scene.records, 4) if record.measures.get("knn")]
+    return max(scored) - min(scored) if len(scored) > 1 else 0.0
 
 
 def _contents(chapters: Sequence[str]) -> str:
@@ -436,33 +546,77 @@ def _contents(chapters: Sequence[str]) -> str:
     return f'<nav class="gallery-contents" aria-label="Chapters in the gallery"><ul>{links}</ul></nav>'
 
 
-def _chapter(chapter: str, scenes: Sequence[_Scene], bare: Sequence[Record], assets: str) -> str:
+def _chapter(chapter: str, scenes: Sequence[_Scene], bare: Sequence[Record], assets: str, pages: str) -> str:
     title = escape(chapter_title(chapter))
     parts = [
-        f'<section aria-labelledby="gallery-{slug(chapter)}">',
+        f'<section class="gallery-chapter" aria-labelledby="gallery-{slug(chapter)}">',
         f'<h2 id="gallery-{slug(chapter)}">{title}</h2>',
         f'<p><a href="../notebooks/{slug(chapter)}.html">Read the chapter {title}</a></p>',
-        *(_scene(scene, assets) for scene in scenes),
+        *(_multiples(scene, assets, pages) for scene in scenes),
     ]
     if bare:
-        names = "; ".join(f"<strong>{escape(record.method)}</strong>" for record in bare)
-        parts.append(f"<p>No map is stored of: {names}.</p>")
+        names = "; ".join(f"<strong>{escape(record.method)}</strong> ({_trouble(record)})" for record in bare)
+        parts.append(f'<p class="gallery-bare">Not drawn: {names}.</p>')
     return "\n".join([*parts, "</section>"])
 
 
-def _scene(scene: _Scene, assets: str) -> str:
+def _spoken(data: str) -> str:
+    return (data[:1].upper() + data[1:]).replace("-", " ")
+
+
+def _multiples(scene: _Scene, assets: str, pages: str) -> str:
+    thumbnails = "\n".join(_thumbnail(scene, record, assets, pages) for record in scene.records)
+    return f"""<h3>{escape(_spoken(scene.data))}</h3>
+<p><a href="{pages}/{scene.name}.html">Explore {counted(len(scene.labels), "image")} in
+{counted(len(scene.records), "row")} of {escape(chapter_title(scene.chapter))}</a></p>
+<div class="gallery-thumbnails">
+{thumbnails}
+</div>"""
+
+
+def _thumbnail(scene: _Scene, record: Record, assets: str, pages: str) -> str:
+    name = _thumbnail_map(record)
+    alt = f"{name} map of {len(scene.labels):,} images of {scene.data} by {record.method}"
+    knn = f"kNN {record.mean('knn'):.2f}" if record.measures.get("knn") else "not scored by kNN"
+    pictures = _images(f"{assets}/{scene.name}/{slug(record.method)}-thumbnail", alt, 1)
+    return (
+        f'<a class="gallery-thumb gallery-{record.kind}" href="{pages}/{scene.name}.html#{slug(record.method)}">'
+        f'{pictures}<span class="gallery-name">{escape(record.method)}</span>'
+        f"<span>{knn}</span><span>{_KINDS[record.kind]}</span></a>"
+    )
+
+
+def _images(address: str, alt: str, maps: int) -> str:
+    size = f'width="{_SIDE * maps}" height="{_SIDE}" loading="lazy" decoding="async"'
+    return "".join(
+        f'<img class="only-{theme}" src="{address}-{theme}.svg" alt="{escape(alt)}" {size}>'
+        for theme in ("light", "dark")
+    )
+
+
+# ---- a scene's page
+
+
+def _scene(scene: _Scene, assets: str, up: str) -> str:
+    chapter = escape(chapter_title(scene.chapter))
     cards = "\n".join(_card(scene, record, assets) for record in scene.records)
-    return f"""<section class="gallery-scene" data-scene="{scene.name}" data-assets="{assets}">
-<h3>{escape(scene.data[:1].upper() + scene.data[1:])}</h3>
+    return f"""<h1>{escape(scene.title)}</h1>
+<div class="course-gallery gallery-scene" data-scene="{scene.name}" data-assets="{assets}">
+<p class="gallery-ways"><a href="{up}gallery.html">All of the gallery</a>
+<a href="{up}../notebooks/{slug(scene.chapter)}.html">The chapter {chapter}</a></p>
 <p>Each mark is one of {counted(len(scene.labels), "image")}; colour and shape tell its class.</p>
-{_legend(scene)}
-<p class="gallery-open"><button type="button" class="gallery-explore" aria-expanded="false"
- aria-controls="{scene.name}-live" hidden>Explore interactively</button> <span role="status"></span></p>
 {_live(scene)}
-<div class="gallery-cards">
+<h2 id="gallery-rows">All rows</h2>
+{_legend(scene)}
+{_sample_note(scene)}<div class="gallery-cards">
 {cards}
 </div>
-</section>"""
+</div>"""
+
+
+def _sample_note(scene: _Scene) -> str:
+    step = -(-len(scene.labels) // _MOST["strip"])
+    return f"<p>Of every {step} images these pictures show one; the maps above show all.</p>\n" if step > 1 else ""
 
 
 def _legend(scene: _Scene) -> str:
@@ -477,75 +631,97 @@ def _legend(scene: _Scene) -> str:
 
 
 def _card(scene: _Scene, record: Record, assets: str) -> str:
-    names = _map_names(record)
+    names, name = _map_names(record), slug(record.method)
+    address = f"{assets}/{scene.name}/{name}"
     alt = (
         f"{', '.join(names)}: maps of {record.method} on {scene.data}, side by side; "
-        f"{len(scene.labels):,} images marked by {len(scene.class_names)} classes."
+        f"{counted(len(scene.labels), 'image')} marked by class."
     )
-    size = f'width="{_SIDE * len(names)}" height="{_SIDE}" loading="lazy" decoding="async"'
-    picture = f"{assets}/{scene.name}/{slug(record.method)}"
-    pictures = "".join(
-        f'<img class="only-{theme}" src="{picture}-{theme}.svg" alt="{escape(alt)}" {size}>'
-        for theme in ("light", "dark")
-    )
-    return f"""<article class="gallery-card gallery-{record.kind}">
-<h4>{escape(record.method)}</h4>
-<p class="gallery-kind">{_KINDS[record.kind]}, {counted(record.dimensions, "dimension")}</p>
-{pictures}
+    of = f'<span class="gallery-hidden"> of {escape(record.method)}</span>'
+    return f"""<article class="gallery-card gallery-{record.kind}" id="{name}">
+<h3>{escape(record.method)}</h3>
+<p class="gallery-kind">{escape(_about(record))}</p>
+{_images(address, alt, len(names))}
 <div class="gallery-qualities">{"".join(_under(name, record.maps[name]) for name in names)}</div>
-<dl class="gallery-scores">{_scores(record)}</dl>
+<dl class="gallery-scores">{_entries(_scores(record))}</dl>
+<p class="gallery-files"><a class="gallery-open" href="#{name}" hidden>Explore{of}</a>
+<a href="{address}.csv" download="{scene.name}-{name}.csv">Coordinates (CSV){of}</a>
+<a href="{address}-light.svg" download="{scene.name}-{name}.svg">Picture (SVG){of}</a></p>
 </article>"""
+
+
+def _about(record: Record) -> str:
+    """Say how a row's features came about: its kind, its width, and whose weights they are."""
+    weights = record.about.get("weights") or "none"
+    source = [] if weights == "none" else [f"weights: {weights}"]
+    return ", ".join([_KINDS[record.kind], counted(record.dimensions, "dimension"), *source])
 
 
 def _under(name: str, quality: dict[str, float]) -> str:
     """Return what stands under a map: its name and how far to trust it."""
-    entries = "".join(f"<div><dt>{title}</dt><dd>{value}</dd></div>" for title, value in _quality(quality))
-    return f"<div><strong>{escape(name)}</strong><dl>{entries}</dl></div>"
+    return f"<div><strong>{escape(name)}</strong><dl>{_entries(_quality(quality))}</dl></div>"
+
+
+def _entries(pairs: Sequence[tuple[str, str]]) -> str:
+    return "".join(f"<div><dt>{escape(title)}</dt><dd>{escape(value)}</dd></div>" for title, value in pairs)
 
 
 def _quality(quality: dict[str, float]) -> list[tuple[str, str]]:
     return [(title, f"{quality[key]:.2f}") for key, title in _QUALITY.items() if key in quality]
 
 
-def _scores(record: Record) -> str:
-    """Return the row's scorecard as entries of a list."""
-    held = [key for key in MEASURES if record.measures.get(key)]
-    return "".join(f"<div><dt>{escape(MEASURES[key].title)}</dt><dd>{written(record, key)}</dd></div>" for key in held)
+def _scores(record: Record) -> list[tuple[str, str]]:
+    """Return the row's line of the scorecard, without what it does not hold."""
+    return [(MEASURES[key].title, written(record, key)) for key in MEASURES if record.measures.get(key)]
 
 
 def _live(scene: _Scene) -> str:
     """Return the frame of the explorer; ``gallery.js`` fills it. All controls are the browser's own."""
-    options = "".join(
-        f'<option value="{number}">{escape(record.method)}</option>' for number, record in enumerate(scene.records)
-    )
+    rows = _options([(slug(record.method), record.method) for record in scene.records])
+    series = _options([("", "all rows"), *((slug(title), title) for title, _ in _series(scene.records))])
     panels = "\n".join(
-        f'<figure><figcaption><strong>{escape(name)}</strong> <span data-quality="{number}"></span></figcaption>'
-        f'<div class="gallery-panel" id="{scene.name}-{number}"></div></figure>'
-        for number, name in enumerate(scene.maps)
+        f'<figure><figcaption><strong>{escape(name)}</strong></figcaption><div class="gallery-panel">'
+        f'<canvas tabindex="0" role="application" aria-roledescription="map" aria-describedby="gallery-keys" '
+        f'aria-label="{escape(name)} map"></canvas></div><dl class="gallery-quality"></dl></figure>'
+        for name in scene.maps
     )
-    return f"""<div class="gallery-live" id="{scene.name}-live" hidden>
+    last = len(scene.labels) - 1
+    return f"""<section class="gallery-live" aria-label="Explore the maps" hidden>
 <div class="gallery-controls">
-<label>Features <select name="method">{options}</select></label>
-<label>Colour by <select name="colour"><option value="labels">class</option><option value="clusters">cluster</option>
-</select></label>
-<label>Dragging <select name="drag"><option value="box">selects a box</option><option value="lasso">selects by
- outline</option><option value="pan">moves the map</option><option value="">scrolls the page</option></select></label>
-<span class="gallery-buttons"><button type="button" name="in">Zoom in</button>
-<button type="button" name="out">Zoom out</button>
-<button type="button" name="fit" disabled>Zoom to selected</button>
-<button type="button" name="reset">Show everything</button></span>
+<label>Features <select name="row">{rows}</select></label>
+<label class="gallery-slide"><span>Slide through <output></output></span>
+<input type="range" name="step" min="0" max="{len(scene.records) - 1}" step="1" value="0"></label>
+<button type="button" name="play" aria-pressed="false">Play</button>
+<label>Sequence <select name="series">{series}</select></label>
+<label>Colour by <select name="colour">{_options([("class",) * 2, ("cluster",) * 2, ("error",) * 2])}</select></label>
+<label>Image <input type="number" name="image" min="0" max="{last}" step="1" placeholder="0 to {last}"></label>
 </div>
-<div class="gallery-picks" role="group" aria-label="Select all images of a group"></div>
+<div class="gallery-picks" role="group" aria-label="Show only some groups"></div>
 <div class="gallery-panels">
 {panels}
 </div>
-<p class="gallery-hint">Point at a mark to see its image; what is selected in one map is selected in all.
-To zoom, pinch or turn the wheel with Ctrl held.</p>
+<dl class="gallery-scores"></dl>
+<div class="gallery-tools">
+<label>Dragging <select name="drag">{_options(_DRAGS)}</select></label>
+<button type="button" name="in">Zoom in</button>
+<button type="button" name="out">Zoom out</button>
+<button type="button" name="fit" disabled>Zoom to selected</button>
+<button type="button" name="reset">Start again</button>
+<span class="gallery-shares"><button type="button" name="share">Copy link</button>
+<a class="gallery-csv" download>Coordinates (CSV)</a>
+<button type="button" name="picture">Picture (SVG)</button></span>
+</div>
+<p class="gallery-told" role="status"></p>
 <div class="gallery-below">
+<div class="gallery-inspector" role="region" aria-label="The image"></div>
 <div>
 <p class="gallery-status" role="status"></p>
 <ul class="gallery-selected" aria-label="Selected images"></ul>
 </div>
+</div>
+<p class="gallery-hint" id="gallery-keys">On a map the arrow keys go from image to image, Enter selects, plus and minus
+zoom. What is selected or magnified in one map is so in all. To zoom, pinch or turn the wheel with Ctrl held.</p>
+<details><summary>Clusters: the image in the middle of each</summary>
 <div class="gallery-scroll" role="region" aria-label="Clusters" tabindex="0">
 <table class="gallery-medoids"><caption>The image in the middle of each k-means cluster (on the
 {escape(scene.maps[0])} map), and what the cluster holds</caption>
@@ -553,11 +729,44 @@ To zoom, pinch or turn the wheel with Ctrl held.</p>
 <th scope="col">Images</th><th scope="col">Most frequent class</th></tr></thead>
 <tbody></tbody></table>
 </div>
-</div>
-</div>"""
+</details>
+</section>"""
 
 
-# ---- what the explorer loads
+_DRAGS = [
+    ("box", "selects a box"),
+    ("lasso", "selects by outline"),
+    ("pan", "moves the map"),
+    ("", "scrolls the page"),
+]
+
+
+def _options(pairs: Sequence[tuple[str, str]]) -> str:
+    return "".join(f'<option value="{escape(value)}">{escape(name)}</option>' for value, name in pairs)
+
+
+def _series(records: Sequence[Record]) -> list[tuple[str, list[int]]]:
+    """Find the rows that differ in one number only, as layers, widths, noise levels, betas and epochs do.
+
+    Returns
+    -------
+    list of (str, list of int)
+        For each sequence of three rows or more its name and the rows' places, by rising number.
+    """
+    found: dict[tuple[str, str], dict[Fraction, tuple[str, int]]] = {}
+    for place, record in enumerate(records):
+        for number in re.finditer(r"(?<![\w./])\d+(?:\.\d+|/[1-9]\d*)?(?![\w./])", record.method):
+            around = record.method[: number.start()], record.method[number.end() :]
+            found.setdefault(around, {}).setdefault(Fraction(number.group()), (number.group(), place))
+    named = []
+    for (before, after), entries in found.items():
+        if len(entries) >= 3:
+            rising = [entries[number] for number in sorted(entries)]
+            named.append((f"{before}{rising[0][0]} to {rising[-1][0]}{after}", [place for _, place in rising]))
+    return named
+
+
+# ---- what the explorer loads, and what readers take away
 
 
 def _points_script(scene: _Scene) -> bytes:
@@ -571,12 +780,14 @@ def _points(scene: _Scene) -> dict:
     scale = _SHOWN / max(height, width)
     groups = max(int(max(record.arrays["clusters"].max() for record in scene.records)) + 1, len(scene.class_names))
     return {
-        "bokeh": _panels(scene),
+        "title": scene.title,
         "maps": scene.maps,
         "count": len(scene.labels),
         "classes": scene.class_names,
         "labels": _packed(scene.labels),
         "styles": [_style(number) for number in range(groups)],
+        "errors": [_drawn(*_RIGHT), _drawn(*_WRONG)],
+        "series": {slug(title): places for title, places in _series(scene.records)},
         "sprites": {
             "file": scene.sheet,
             "columns": scene.columns,
@@ -584,17 +795,20 @@ def _points(scene: _Scene) -> dict:
             "width": width * scale,
             "height": height * scale,
         },
-        "methods": [_method(scene, number) for number in range(len(scene.records))],
+        "rows": [_row(scene, number) for number in range(len(scene.records))],
     }
 
 
-def _method(scene: _Scene, number: int) -> dict:
+def _row(scene: _Scene, number: int) -> dict:
     record = scene.records[number]
     return {
         "name": record.method,
+        "slug": slug(record.method),
+        "about": _about(record),
         "clusters": _packed(record.arrays["clusters"]),
         "medoids": _medoids(record),
-        "quality": {name: ", ".join(map(" ".join, _quality(record.maps[name]))) for name in scene.placed[number]},
+        "scores": _scores(record),
+        "quality": {name: _quality(record.maps[name]) for name in scene.placed[number]},
         "maps": {name: _packed(np.round(points * 65535)) for name, points in scene.placed[number].items()},
     }
 
@@ -604,63 +818,15 @@ def _packed(values: np.ndarray) -> str:
     return base64.b64encode(np.asarray(values).astype("<u2").tobytes()).decode()
 
 
-def _panels(scene: _Scene) -> dict:
-    """Return one Bokeh document with a panel for each map; they share one data source, hence one selection."""
-    from bokeh.core.json_encoder import serialize_json  # here: whoever only reads the store needs no Bokeh
-    from bokeh.document import Document
-    from bokeh.models import ColumnDataSource
-
-    columns = [f"{axis}{number}" for number in range(len(scene.maps)) for axis in "xy"]
-    columns += ["colour", "marker", "angle", "class", "cluster", "left", "top"]
-    source = ColumnDataSource({column: [] for column in columns}, name="points")
-    document = Document(title="")
-    roots = [_panel(source, number, scene) for number in range(len(scene.maps))]
-    for root in roots:
-        document.add_root(root)
-    return {"document": json.loads(serialize_json(document.to_json())), "roots": [root.id for root in roots]}
-
-
-def _panel(source, number: int, scene: _Scene):
-    from bokeh import models
-    from bokeh.plotting import figure
-
-    drags = [models.BoxSelectTool(name="box"), models.LassoSelectTool(name="lasso"), models.PanTool(name="pan")]
-    # the wheel alone scrolls the page: a map must not catch a reader who only passes over it
-    wheel = models.WheelZoomTool(modifiers="ctrl")
-    hover = models.HoverTool(tooltips=_tooltip(scene), attachment="horizontal", limit=3)
-    panel = figure(
-        tools=[*drags, wheel, models.TapTool(), hover],
-        toolbar_location=None,
-        active_drag=None,
-        active_scroll=wheel,
-        x_range=models.Range1d(-0.04, 1.04),
-        y_range=models.Range1d(-0.04, 1.04),
-        x_axis_location=None,
-        y_axis_location=None,
-        width=320,
-        height=320,
-        sizing_mode="scale_width",
-        background_fill_color=None,
-        border_fill_color=None,
-        outline_line_color=None,
-        min_border=0,
-    )
-    panel.grid.visible = False
-    place = {"x": f"x{number}", "y": f"y{number}", "marker": "marker", "angle": "angle", "fill_color": "colour"}
-    points = panel.add_glyph(source, models.Scatter(**place, size=8, line_color=None, fill_alpha=0.9))
-    points.selection_glyph = models.Scatter(**place, size=9, line_color=None)
-    points.nonselection_glyph = models.Scatter(**place, size=7, line_color=None, fill_alpha=0.16)
-    points.hover_glyph = models.Scatter(**place, size=15, line_color="#808080", line_width=2)
-    return panel
-
-
-def _tooltip(scene: _Scene) -> str:
-    # the tooltip stands in a shadow tree, which style sheets do not reach but inherited variables do
-    height, width = (side * _SHOWN / max(scene.tile) for side in scene.tile)
-    sheet = f"{width * scene.columns:g}px {height * scene.lines:g}px"
-    return (
-        f'<div style="display:flex;gap:8px;align-items:center"><div style="width:{width:g}px;height:{height:g}px;'
-        f"background-image:var(--{scene.name}-sprites);background-size:{sheet};image-rendering:pixelated;"
-        'background-position:-@left{0.0}px -@top{0.0}px"></div>'
-        "<div>class <b>@class</b><br>@cluster<br>image $index</div></div>"
-    )
+def _coordinates(scene: _Scene, record: Record) -> bytes:
+    """Return the stored coordinates as CSV, with each image's class and cluster."""
+    names = _map_names(record)
+    stream = io.StringIO()
+    lines = csv.writer(stream, lineterminator="\n")
+    lines.writerow(["image", "class", "cluster", *(f"{name} {axis}" for name in names for axis in "xy")])
+    points = np.hstack([record.arrays[name] for name in names])
+    classes = [scene.class_names[label] for label in scene.labels]
+    for image, numbers in enumerate(points):
+        place = [image, classes[image], record.arrays["clusters"][image]]
+        lines.writerow([*place, *(f"{number:.6g}" for number in numbers)])
+    return stream.getvalue().encode()

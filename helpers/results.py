@@ -22,7 +22,19 @@ import numpy as np
 
 from . import runtime
 
-__all__ = ["KINDS", "Claim", "Record", "load", "load_claims", "load_runs", "save", "save_claims", "save_run", "slug"]
+__all__ = [
+    "KINDS",
+    "Claim",
+    "Record",
+    "load",
+    "load_claims",
+    "load_readable",
+    "load_runs",
+    "save",
+    "save_claims",
+    "save_run",
+    "slug",
+]
 
 KINDS = ("baseline", "method", "supervised")
 
@@ -193,9 +205,37 @@ def load(folder: Path | str | None = None, chapter: str | None = None) -> list[R
     ValueError
         If a file is damaged or cut short, naming the file and what to do.
     """
+    return _in_order([_load_record(path) for path in _record_paths(folder, chapter)])
+
+
+def load_readable(folder: Path | str | None = None) -> tuple[list[Record], list[str]]:
+    """Read what can be read of the store, for pages that show what there is.
+
+    Returns
+    -------
+    records : list of Record
+        As `load` returns them.
+    complaints : list of str
+        A sentence for each result that is damaged or incomplete.
+    """
+    records, complaints = [], []
+    for path in _record_paths(folder):
+        try:
+            records.append(_load_record(path))
+        except ValueError:  # its sentence names a folder of this machine, which no page should
+            complaints.append(
+                f"The result {path.stem} of the chapter {path.parent.name} is damaged or incomplete: run it again."
+            )
+    return _in_order(records), complaints
+
+
+def _record_paths(folder: Path | str | None, chapter: str | None = None) -> list[Path]:
     home = Path(folder or runtime.results_folder())
     paths = sorted(home.glob(f"{slug(chapter) if chapter else '*'}/*.json"))
-    records = [_load_record(path) for path in paths if path.name != "run.json" and not path.name.endswith(_CLAIMS)]
+    return [path for path in paths if path.name != "run.json" and not path.name.endswith(_CLAIMS)]
+
+
+def _in_order(records: list[Record]) -> list[Record]:
     return sorted(records, key=lambda record: (record.chapter, record.data, record.about.get("row", 0)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import functools
 import http.server
 import io
@@ -20,7 +21,7 @@ from bs4 import BeautifulSoup
 from PIL import Image
 from scipy.spatial import procrustes
 
-from helpers import comparison, gallery, plots, scorecard
+from helpers import gallery, plots, scorecard
 from helpers.results import Record
 
 STATIC = Path(__file__).resolve().parents[1] / "book" / "_static"
@@ -64,8 +65,12 @@ def store():
     ]
 
 
-def page(records):
-    return BeautifulSoup(gallery.gallery_html(records, "../_static/vendor/bokeh"), "html.parser")
+def page(records, **options):
+    return BeautifulSoup(gallery.gallery_html(records, **options), "html.parser")
+
+
+def scenes(records):
+    return {made.name: BeautifulSoup(made.html, "html.parser") for made in gallery.scene_pages(records)}
 
 
 def points(records, folder):
@@ -90,13 +95,14 @@ def luminance(colour):
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-# ---- the page
+# ---- the pages
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda folder: gallery.gallery_html([], "bokeh"),
+        lambda folder: gallery.gallery_html([]),
+        lambda folder: gallery.scene_pages([]),
         lambda folder: gallery.write_assets([], folder),
         lambda folder: gallery.still([]),
     ],
@@ -107,82 +113,173 @@ def test_an_empty_store_is_told_in_one_sentence(make, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_each_method_has_a_card_with_its_numbers_under_its_chapter():
-    soup = page(store())
-    chapters = soup.select(".course-gallery > section")
+def test_the_front_has_under_each_chapter_a_thumbnail_of_each_row_that_leads_to_its_card():
+    pages = scenes(store())
+    chapters = page(store()).select(".gallery-chapter")
     assert [section.h2.get_text() for section in chapters] == ["One chapter", "Other chapter"]
     for section, chapter in zip(chapters, ("one-chapter", "other-chapter"), strict=True):
         rows = [row for row in store() if row.chapter == chapter]
-        cards = section.select(".gallery-card")
-        assert [card.h4.get_text() for card in cards] == [row.method for row in rows]
-        for card, row in zip(cards, rows, strict=True):
-            text = " ".join(card.get_text(" ").split())
-            for name in MAPS:
-                assert f"{name} trustworthiness {row.maps[name]['trustworthiness']:.2f}" in text
-            for key, measure in scorecard.MEASURES.items():
-                assert f"{measure.title} {scorecard.written(row, key)}" in text
+        thumbnails = section.select(".gallery-thumb")
+        assert [thumbnail.select_one(".gallery-name").get_text() for thumbnail in thumbnails] == [
+            row.method for row in rows
+        ]
+        for thumbnail, row in zip(thumbnails, rows, strict=True):
+            assert f"kNN {row.mean('knn'):.2f}" in thumbnail.get_text(" ")
+            folder, file = thumbnail["href"].split("/")
+            name, card = file.split(".html#")
+            assert folder == gallery.PAGES
+            assert pages[name].find(id=card).h3.get_text() == row.method
 
 
-def test_pictures_exist_and_are_described(tmp_path):
-    files = set(gallery.write_assets(store(), tmp_path / "_static" / "gallery"))
-    pictures = page(store()).find_all("img")
-    assert len(pictures) == 2 * len(store())
-    for picture in pictures:
-        assert (tmp_path / "book" / picture["src"]).resolve() in files
-        card = picture.find_parent(class_="gallery-card")
-        assert card.h4.get_text() in picture["alt"]
-        assert all(name in picture["alt"] for name in MAPS)
+def test_the_front_begins_with_what_training_changes():
+    rows = [
+        record("raw pixels", kind="baseline"),
+        record("worse", 1),
+        record("untrained network", 2, kind="baseline"),
+        record("better", 9),
+        record("supervised", 4, kind="supervised"),
+    ]
+    opening = page([*rows, record("alone", chapter="other")]).select(".gallery-opening .gallery-name")
+    assert [name.get_text() for name in opening] == ["raw pixels", "untrained network", "better", "supervised"]
 
 
-def test_the_page_works_without_script():
-    soup = page(store())
-    assert all(button.has_attr("hidden") for button in soup.select(".gallery-explore"))
-    assert all(live.has_attr("hidden") for live in soup.select(".gallery-live"))
-    assert not soup.find_all("script")
+def test_each_row_has_a_card_with_its_numbers_on_the_page_of_its_scene():
+    rows = [row for row in store() if row.chapter == "one-chapter"]
+    soup = scenes(store())["one-chapter--halves"]
+    assert soup.h1.get_text() == "One chapter: halves"
+    cards = soup.select(".gallery-card")
+    for card, row in zip(cards, rows, strict=True):
+        text = " ".join(card.get_text(" ").split())
+        assert card.h3.get_text() == row.method
+        for name in MAPS:
+            assert f"{name} trustworthiness {row.maps[name]['trustworthiness']:.2f}" in text
+        for key, measure in scorecard.MEASURES.items():
+            assert f"{measure.title} {scorecard.written(row, key)}" in text
+
+
+def test_a_card_says_whose_weights_made_the_features():
+    rows = [record("pool 1", about={"weights": "random"}), record("trained here", 1, about={"weights": "none"})]
+    kinds = [kind.get_text() for kind in scenes(rows)["one-chapter--halves"].select(".gallery-kind")]
+    assert kinds == ["learned without labels, 16 dimensions, weights: random", "learned without labels, 16 dimensions"]
+
+
+def test_pictures_and_downloads_exist_and_pictures_are_described(tmp_path):
+    files = set(gallery.write_assets(store(), tmp_path / gallery.ASSETS))
+    found = [(tmp_path / "book", page(store()))]
+    found += [(tmp_path / "book" / gallery.PAGES, soup) for soup in scenes(store()).values()]
+    for folder, soup in found:
+        for picture in soup.find_all("img"):
+            assert (folder / picture["src"]).resolve() in files
+            assert any(row.method in picture["alt"] and row.data in picture["alt"] for row in store())
+        for link in soup.select("a[download][href]"):
+            assert (folder / link["href"]).resolve() in files
+    assert len(found[0][1].select(".gallery-chapter img")) == 2 * len(store())
+
+
+def test_the_pages_work_without_script():
+    soups = [page(store()), *scenes(store()).values()]
+    assert not any(soup.find_all("script") for soup in soups)
+    for soup in soups:
+        assert all(part.has_attr("hidden") for part in soup.select(".gallery-live, .gallery-open"))
+        assert not [button for button in soup.find_all("button") if not button.find_parent(hidden=True)]
 
 
 def test_names_are_unique_and_nothing_comes_from_elsewhere(tmp_path):
-    html = gallery.gallery_html(store(), "../_static/vendor/bokeh")
-    names = [tag["id"] for tag in BeautifulSoup(html, "html.parser").select("[id]")]
-    assert len(names) == len(set(names))
-    pages = [html, *(path.read_text() for path in gallery.write_assets(store(), tmp_path) if path.suffix != ".webp")]
+    pages = [gallery.gallery_html(store()), *(made.html for made in gallery.scene_pages(store()))]
+    for html in pages:
+        names = [tag["id"] for tag in BeautifulSoup(html, "html.parser").select("[id]")]
+        assert len(names) == len(set(names))
+    pages += [path.read_text() for path in gallery.write_assets(store(), tmp_path) if path.suffix != ".webp"]
     for text in pages:
         assert not re.search(r"(?:https?:)?//(?!www\.w3\.org/2000/svg)[a-z]", re.sub(r'"[\w+/=]{80,}"', "", text))
 
 
 def test_names_cannot_break_out_of_the_page():
     rows = [record("<img src=x> & co", class_names=["<b>", "right", "upper"], data="a < b")]
-    html = gallery.gallery_html(rows, "bokeh")
-    assert "<img src=x>" not in html
-    assert "<b>" not in html
-    assert BeautifulSoup(html, "html.parser").h4.get_text() == "<img src=x> & co"
+    (made,) = gallery.scene_pages(rows)
+    for html in (gallery.gallery_html(rows), made.html):
+        assert "<img src=x>" not in html
+        assert "<b>" not in html
+    assert BeautifulSoup(made.html, "html.parser").select_one(".gallery-card h3").get_text() == "<img src=x> & co"
 
 
-@pytest.mark.parametrize("damage", ["no maps", "NaN", "cut short", "no thumbnails"])
-def test_a_row_whose_maps_cannot_be_drawn_is_named_and_the_others_are_shown(damage, tmp_path):
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("no maps", "no map is stored"),
+        ("no coordinates", "no map is stored"),
+        ("NaN", "its coordinates hold values that are no numbers"),
+        ("cut short", "its maps have other images than its labels"),
+        ("no thumbnails", "no thumbnails are stored"),
+        ("no images", "it holds no images"),
+    ],
+)
+def test_a_row_whose_maps_cannot_be_drawn_is_named_with_the_reason_and_the_others_are_shown(damage, reason, tmp_path):
     broken = record("broken", 1)
     if damage == "no maps":
         broken.maps.clear()
-    elif damage == "NaN":
-        for name in MAPS:
-            broken.arrays[name][3, 1] = np.nan
-    elif damage == "cut short":
-        for name in MAPS:
-            broken.arrays[name] = broken.arrays[name][:-1]
-    else:
+    elif damage == "no thumbnails":
         del broken.arrays["thumbnails"]
+    elif damage == "no images":
+        broken.arrays.update({name: array[:0] for name, array in broken.arrays.items()})
+    for name in MAPS:
+        if damage == "NaN":
+            broken.arrays[name][3, 1] = np.nan
+        elif damage == "cut short":
+            broken.arrays[name] = broken.arrays[name][:-1]
+        elif damage == "no coordinates":
+            del broken.arrays[name]
     rows = [record("whole"), broken]
     soup = page(rows)
-    assert [card.h4.get_text() for card in soup.select(".gallery-card")] == ["whole"]
-    assert "No map is stored of: broken." in soup.get_text()
-    assert [method["name"] for scene in points(rows, tmp_path).values() for method in scene["methods"]] == ["whole"]
+    assert [name.get_text() for name in soup.select(".gallery-chapter .gallery-name")] == ["whole"]
+    assert soup.select_one(".gallery-bare").get_text() == f"Not drawn: broken ({reason})."
+    assert [row["name"] for scene in points(rows, tmp_path).values() for row in scene["rows"]] == ["whole"]
+    alone = page([broken])
+    assert alone.select_one(".gallery-bare").get_text() == f"Not drawn: broken ({reason})."
+    assert gallery.scene_pages([broken]) == []
+    assert gallery.write_assets([broken], tmp_path / "alone") == []
+
+
+def test_one_class_alone_is_drawn(tmp_path):
+    row = record("a", class_names=["left"])
+    row.arrays["labels"] = row.arrays["clusters"] = np.zeros(COUNT, np.int64)
+    (scene,) = points([row], tmp_path).values()
+    assert scene["classes"] == ["left"]
+    assert len(scene["rows"][0]["medoids"]) == 1
+    assert [item.get_text() for item in scenes([row])["one-chapter--halves"].select(".gallery-legend li")] == ["left"]
+
+
+def test_points_that_all_fall_together_are_drawn(tmp_path):
+    row = record("collapsed")
+    row.arrays.update({name: np.zeros((COUNT, 2), np.float32) for name in MAPS})
+    (scene,) = points([row], tmp_path).values()
+    assert set(words(scene["rows"][0]["maps"]["PCA"])) == {round(65535 / 2)}
 
 
 def test_a_map_that_only_some_rows_have_is_left_out_of_the_others(tmp_path):
     rows = [record("two maps", maps=("PCA", "t-SNE")), record("three maps", 1)]
     (scene,) = points(rows, tmp_path).values()
     assert scene["maps"] == list(MAPS)
-    assert [sorted(method["maps"]) for method in scene["methods"]] == [["PCA", "t-SNE"], sorted(MAPS)]
+    assert [sorted(row["maps"]) for row in scene["rows"]] == [["PCA", "t-SNE"], sorted(MAPS)]
+
+
+@pytest.mark.parametrize(
+    ("methods", "found"),
+    [
+        (["untrained, pool 2", "raw", "untrained, pool 10", "untrained, pool 1"], [[3, 0, 2]]),
+        (["VAE, beta 32", "VAE, beta 1/32", "VAE, beta 1", "AE"], [[1, 2, 0]]),
+        (["noise 0.5", "noise 0.25", "noise 0", "L1", "L2", "L3"], [[2, 1, 0]]),
+        (["epoch 1, width 8", "epoch 2, width 8", "epoch 4, width 8", "epoch 4, width 9"], [[0, 1, 2]]),
+        (["pool 1", "pool 2"], []),
+        (["PCA, 32", "autoencoder, 32", "sparse, 32"], []),
+    ],
+)
+def test_rows_that_differ_in_one_number_form_a_sequence_by_that_number(methods, found, tmp_path):
+    rows = [record(method, place) for place, method in enumerate(methods)]
+    (scene,) = points(rows, tmp_path).values()
+    assert list(scene["series"].values()) == found
+    offered = scenes(rows)["one-chapter--halves"].select('[name="series"] option')
+    assert [option["value"] for option in offered] == ["", *scene["series"]]
 
 
 # ---- scenes and their files
@@ -190,7 +287,7 @@ def test_a_map_that_only_some_rows_have_is_left_out_of_the_others(tmp_path):
 
 def test_rows_share_a_scene_only_if_they_show_the_same_images(tmp_path):
     rows = [record("a"), record("b", 1), record("c", 2, shown=1), record("d", 3, data="others")]
-    names = {name: [m["name"] for m in scene["methods"]] for name, scene in points(rows, tmp_path).items()}
+    names = {name: [row["name"] for row in scene["rows"]] for name, scene in points(rows, tmp_path).items()}
     assert names == {
         "one-chapter--halves": ["a", "b"],
         "one-chapter--halves-2": ["c"],
@@ -232,14 +329,14 @@ def test_labels_and_clusters_arrive_unchanged(tmp_path):
     rows = [row for row in store() if row.chapter == "one-chapter"]
     scene = points(rows, tmp_path)["one-chapter--halves"]
     assert (words(scene["labels"]) == rows[0].arrays["labels"]).all()
-    for method, row in zip(scene["methods"], rows, strict=True):
+    for method, row in zip(scene["rows"], rows, strict=True):
         assert (words(method["clusters"]) == row.arrays["clusters"]).all()
 
 
 def test_maps_keep_their_shape_and_fill_the_unit_square(tmp_path):
     rows = [row for row in store() if row.chapter == "one-chapter"]
     scene = points(rows, tmp_path)["one-chapter--halves"]
-    for method, row in zip(scene["methods"], rows, strict=True):
+    for method, row in zip(scene["rows"], rows, strict=True):
         for name in MAPS:
             drawn = words(method["maps"][name]).reshape(-1, 2) / 65535
             assert procrustes(row.arrays[name], drawn)[2] < 1e-6  # same up to place, scale and turn
@@ -257,7 +354,7 @@ def test_a_map_is_turned_to_lie_like_the_first_and_pca_only_mirrored(tmp_path):
     third.arrays["PCA"] = first.arrays["PCA"] * np.float32([-1, 1])
     (scene,) = points([first, second, third], tmp_path).values()
     one, other, mirrored = (
-        {name: words(text).reshape(-1, 2) for name, text in method["maps"].items()} for method in scene["methods"]
+        {name: words(text).reshape(-1, 2) for name, text in method["maps"].items()} for method in scene["rows"]
     )
     assert np.abs(one["PCA"] - mirrored["PCA"]).max() < 30  # of 65,535
     assert np.abs(one["UMAP"] - other["UMAP"]).max() < 30
@@ -266,32 +363,53 @@ def test_a_map_is_turned_to_lie_like_the_first_and_pca_only_mirrored(tmp_path):
     assert np.abs(np.diag(kept)) == pytest.approx([1, 1], abs=1e-3)  # axis for axis, up to the sign
 
 
+def marks_in(path):
+    """Return the marks of each class in a picture, and the colours of the classes."""
+    picture = ElementTree.parse(path).getroot()
+    space = {"svg": "http://www.w3.org/2000/svg"}
+    size = tuple(map(float, picture.get("viewBox").split()[2:]))
+    drawn = [re.findall(r"[\d.]+", each.get("d")) for each in picture.findall("svg:path", space)]
+    marks = [np.array(each, float).reshape(-1, 2) for each in drawn]
+    assert all(((each > 0) & (each < size)).all() for each in marks)
+    return marks, [marker[0].get("fill") for marker in picture.findall("svg:marker", space)]
+
+
 def test_a_picture_has_a_mark_for_each_image_and_map(tmp_path):
     row = store()[1]
     gallery.write_assets([row], tmp_path)
-    colours = {}
+    colours, counts = {}, np.bincount(row.arrays["labels"])
     for theme in ("light", "dark"):
-        picture = ElementTree.parse(tmp_path / "one-chapter--halves" / f"autoencoder-8-{theme}.svg").getroot()
-        space = {"svg": "http://www.w3.org/2000/svg"}
-        width, height = map(float, picture.get("viewBox").split()[2:])
-        paths = picture.findall("svg:path", space)
-        marks = [np.array(re.findall(r"[\d.]+", path.get("d")), float).reshape(-1, 2) for path in paths]
-        assert [len(each) for each in marks] == list(np.bincount(row.arrays["labels"]) * len(MAPS))
-        assert all(((each > 0) & (each < [width, height])).all() for each in marks)
+        small, _ = marks_in(tmp_path / "one-chapter--halves" / f"autoencoder-8-thumbnail-{theme}.svg")
+        assert [len(each) for each in small] == list(counts)
+        marks, colours[theme] = marks_in(tmp_path / "one-chapter--halves" / f"autoencoder-8-{theme}.svg")
+        assert [len(each) for each in marks] == list(counts * len(MAPS))
         # the first class on the first map, upright: larger values of the second axis stand higher
         own = row.arrays["labels"] == 0
         assert np.corrcoef(marks[0][: own.sum(), 1], row.arrays["PCA"][own, 1])[0, 1] < -0.999
-        colours[theme] = [marker[0].get("fill") for marker in picture.findall("svg:marker", space)]
     assert colours["light"] == list(plots.PALETTE[:3])
     assert colours["dark"] != colours["light"]
+
+
+def test_the_downloaded_coordinates_are_the_stored_ones(tmp_path):
+    row = record("a", class_names=["left, or so", 'the "right"', "upper"])
+    gallery.write_assets([row], tmp_path)
+    with (tmp_path / "one-chapter--halves" / "a.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert list(lines[0]) == ["image", "class", "cluster", *(f"{name} {axis}" for name in MAPS for axis in "xy")]
+    assert [int(line["image"]) for line in lines] == list(range(COUNT))
+    assert [line["class"] for line in lines] == [row.class_names[label] for label in row.arrays["labels"]]
+    assert [int(line["cluster"]) for line in lines] == list(row.arrays["clusters"])
+    for name in MAPS:
+        read = np.array([[float(line[f"{name} {axis}"]) for axis in "xy"] for line in lines])
+        assert np.allclose(read, row.arrays[name], rtol=1e-5)
 
 
 def test_the_middle_image_of_a_cluster_is_the_nearest_to_all_others(tmp_path):
     row = record("a", maps=("PCA",))
     (scene,) = points([row], tmp_path).values()
     clusters, labels = row.arrays["clusters"], row.arrays["labels"]
-    assert [medoid["cluster"] for medoid in scene["methods"][0]["medoids"]] == sorted(set(clusters))
-    for medoid in scene["methods"][0]["medoids"]:
+    assert [medoid["cluster"] for medoid in scene["rows"][0]["medoids"]] == sorted(set(clusters))
+    for medoid in scene["rows"][0]["medoids"]:
         members = [i for i in range(COUNT) if clusters[i] == medoid["cluster"]]
         where = row.arrays["PCA"].astype(float)
         totals = {i: sum(np.hypot(*(where[i] - where[j])) for j in members) for i in members}
@@ -302,16 +420,16 @@ def test_the_middle_image_of_a_cluster_is_the_nearest_to_all_others(tmp_path):
 
 
 def test_classes_differ_in_look_even_where_there_are_more_of_them_than_colours(tmp_path):
-    names = [f"class {number}" for number in range(28)]
-    labels = (np.arange(COUNT) % 28).astype(np.int64)
-    row = record("a", class_names=names)
-    row.arrays["labels"] = labels
+    row = record("a", class_names=[f"class {number}" for number in range(28)])
+    row.arrays["labels"] = (np.arange(COUNT) % 28).astype(np.int64)
     (scene,) = points([row], tmp_path).values()
-    looks = [(style["light"], style["marker"], style["angle"]) for style in scene["styles"]]
+    looks = [(style["light"], style["path"]) for style in scene["styles"]]
     assert len(set(looks)) == len(looks) == 28
     first = looks[: len(plots.PALETTE)]
-    assert [colour for colour, _, _ in first] == list(plots.PALETTE)
-    assert len({shape[1:] for shape in first}) == len(plots.MARKERS)
+    assert [colour for colour, _ in first] == list(plots.PALETTE)
+    assert len({path for _, path in first}) == len(plots.MARKERS)  # legible without colour, too
+    right, wrong = scene["errors"]
+    assert right["path"] != wrong["path"]
 
 
 def test_marks_stand_out_from_a_dark_page(tmp_path):
@@ -320,23 +438,47 @@ def test_marks_stand_out_from_a_dark_page(tmp_path):
     style = (STATIC / "course.css").read_text()
     dark = re.search(r'html\[data-theme="dark"\] \{(.+?)\}', style, re.DOTALL).group(1)
     surface = luminance(re.search(r"--pst-color-surface: (#\w{6})", dark).group(1))
-    for style in scene["styles"]:
+    for style in scene["styles"] + scene["errors"]:
         assert (luminance(style["dark"]) + 0.05) / (surface + 0.05) >= 3  # WCAG 1.4.11
 
 
-def test_the_page_stays_light(tmp_path):
-    rng = np.random.default_rng(0)
-    rows = []
-    for chapter, number in itertools.product(("one-chapter", "other-chapter"), range(10)):
-        row = record(f"method {number}", number, chapter=chapter, class_names=list("abcdefghij"))
-        row.arrays.update({name: rng.normal(size=(500, 2)).astype(np.float32) for name in MAPS})
-        row.arrays["labels"] = row.arrays["clusters"] = np.arange(500) % 10
-        row.arrays["thumbnails"] = np.repeat(images()[0], 9, axis=0)[:500]
-        rows.append(row)
-    assert len(gallery.gallery_html(rows, "bokeh")) < 100_000
+def many(count, method="method", seed=0, classes=10, **changed):
+    rng = np.random.default_rng(seed)
+    row = record(method, seed, **changed)
+    row.arrays.update({name: rng.normal(size=(count, 2)).astype(np.float32) for name in MAPS})
+    row.arrays["labels"] = row.arrays["clusters"] = np.arange(count) % classes
+    row.arrays["thumbnails"] = np.resize(images()[0], (count, SIDE, SIDE, 1))
+    return row
+
+
+def test_the_pages_stay_light(tmp_path):
+    names = list("abcdefghij")
+    rows = [
+        many(500, f"method {number}", number, chapter=chapter, class_names=names)
+        for chapter, number in itertools.product(("one-chapter", "other-chapter"), range(10))
+    ]
+    assert len(gallery.gallery_html(rows)) < 40_000
+    assert max(len(made.html) for made in gallery.scene_pages(rows)) < 60_000
     sizes = {path: path.stat().st_size for path in gallery.write_assets(rows, tmp_path)}
-    assert max(size for path, size in sizes.items() if path.suffix == ".svg") < 25_000
+    assert max(size for path, size in sizes.items() if path.match("*-thumbnail-*.svg")) < 12_000
+    assert max(size for path, size in sizes.items() if path.suffix == ".svg") < 30_000
     assert max(size for path, size in sizes.items() if path.suffix == ".js") < 150_000
+
+
+def test_ten_thousand_points_with_long_class_names_leave_small_pictures_and_whole_data(tmp_path):
+    names = [f"{number}: {'a name that does not end ' * 6}" for number in range(28)]
+    row = many(10_000, classes=28, class_names=names)
+    (scene,) = points([row], tmp_path).values()
+    assert len(words(scene["rows"][0]["maps"]["UMAP"])) == 20_000
+    folder = tmp_path / "one-chapter--halves"
+    shown = {
+        name: sum(len(marks) for marks in marks_in(folder / f"{name}-light.svg")[0])
+        for name in ("method", "method-thumbnail")
+    }
+    assert shown == {"method": 2000 * len(MAPS), "method-thumbnail": 500}
+    soup = scenes([row])["one-chapter--halves"]
+    assert "Of every 5 images these pictures show one" in soup.get_text()
+    assert [item.get_text() for item in soup.select(".gallery-legend li")] == names
 
 
 def test_the_still_is_a_picture_of_the_maps():
@@ -362,11 +504,21 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 FLAGS += ["--disable-component-update", "--disable-sync"]
 FRAME = """<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
-<link rel="stylesheet" href="../_static/gallery.css"><script src="../_static/gallery.js" defer></script>
+<link rel="stylesheet" href="{static}/gallery.css"><script src="{static}/gallery.js" defer></script>
 <style>html[data-theme=dark] {{ background: #14191f; color: #dde3e9; --pst-color-background: #14191f;
 --pst-color-surface: #1c232b; --pst-color-text-base: #dde3e9; --pst-color-text-muted: #a3afbb;
---pst-color-primary: #8cbbe6; }} html[data-theme=dark] a {{ color: #8cbbe6; }}</style></head>
-<body><main><h1>{title}</h1>{content}</main></body></html>"""
+--pst-color-primary: #8cbbe6; --course-accent: #f0b860; }} html[data-theme=dark] a {{ color: #8cbbe6; }}</style></head>
+<body><main>{content}</main></body></html>"""
+HOME = "gallery/one-chapter--halves.html"
+LAYERS = "gallery/layers--halves.html"
+EXPLORER = "document.querySelector('.gallery-scene').explorer"
+
+
+def shown_store():
+    """What the browser is shown: besides the usual a sequence of layers, and names that are long."""
+    layers = [record(f"untrained, pool {number}", number, chapter="layers") for number in (3, 1, 2)]
+    long = "a class whose name is longer than any screen is wide, " * 4
+    return [*store(), *layers, record("m" * 90, chapter="long", class_names=[long, long.upper(), "w" * 120])]
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -376,21 +528,19 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    bokeh = pytest.importorskip("bokeh", reason="Bokeh is not installed: the explorer cannot be tried.")
     folder = tmp_path_factory.mktemp("site")
-    (folder / "book").mkdir()
-    vendor = folder / "_static" / "vendor" / "bokeh"
-    vendor.mkdir(parents=True)
-    shutil.copy(Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js", vendor)
+    (folder / "book" / gallery.PAGES).mkdir(parents=True)
+    (folder / "_static").mkdir()
     for name in ("gallery.js", "gallery.css"):
         shutil.copy(STATIC / name, folder / "_static")
-    gallery.write_assets(store(), folder / gallery.ASSETS)
-    pages = {
-        "gallery": gallery.gallery_html(store(), "../_static/vendor/bokeh"),
-        "comparison": comparison.comparison_html(store()),
-    }
-    for name, content in pages.items():
-        (folder / "book" / f"{name}.html").write_text(FRAME.format(title=name, content=content), encoding="utf-8")
+    rows = shown_store()
+    gallery.write_assets(rows, folder / gallery.ASSETS)
+    front = f"<h1>Gallery</h1>{gallery.gallery_html(rows)}"
+    pages = {"gallery": (front, "../_static")}
+    pages |= {f"{gallery.PAGES}/{made.name}": (made.html, "../../_static") for made in gallery.scene_pages(rows)}
+    for name, (content, static) in pages.items():
+        html = FRAME.format(title=name, static=static, content=content)
+        (folder / "book" / f"{name}.html").write_text(html, encoding="utf-8")
     return folder
 
 
@@ -416,7 +566,7 @@ def browser():
 
 
 @pytest.fixture
-def tab(browser, origin):
+def tab(browser):
     """A tab that remembers what went wrong, and where it asked for something."""
     opened = browser.new_page(viewport={"width": 1280, "height": 900})
     opened.complaints, opened.asked = [], []
@@ -425,285 +575,532 @@ def tab(browser, origin):
     )
     opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
     opened.on("request", lambda request: opened.asked.append(request.url))
-    opened.goto(f"{origin}/book/gallery.html")
     yield opened
     opened.close()
 
 
-def explore(tab, scene="one-chapter--halves"):
-    tab.click(f'[data-scene="{scene}"] .gallery-explore')
-    tab.wait_for_selector(f'[data-scene="{scene}"] .gallery-medoids tbody tr')
-    tab.wait_for_function("Bokeh.documents.every((shown) => shown.is_idle)")
-    return tab.locator(f'[data-scene="{scene}"]')
+def explore(tab, origin, address=HOME):
+    """Open a scene's page and wait until its points lie still."""
+    tab.goto(f"{origin}/book/{address}")
+    tab.wait_for_function(f"{EXPLORER}?.ready")
+    tab.evaluate(f"{EXPLORER}.sprites.then(() => null)")
+    return arrived(tab)
 
 
-def column(tab, name):
-    """Return a column of the first scene's points, as it is now."""
-    return tab.evaluate(f"Array.from(Bokeh.documents[0].get_model_by_name('points').data['{name}'])")
+def arrived(tab):
+    tab.wait_for_function(
+        f"(() => {{ const e = {EXPLORER}; return !e.frame && !e.motion && "
+        "e.panels.every(({ view, goal }) => view.x === goal.x && view.side === goal.side); })()"
+    )
+    return tab.locator(".gallery-live")
+
+
+def places(tab, panel):
+    """Return where the points of a map are now, in the unit square."""
+    return np.array(tab.evaluate(f"Array.from({EXPLORER}.panels[{panel}].shown)")).reshape(-1, 2)
+
+
+def stored(tab, row, name):
+    """Return where the points of a row's map belong."""
+    scene = tab.evaluate(f"{EXPLORER}.scene")
+    return words(scene["rows"][row]["maps"][name]).reshape(-1, 2) / 65535
 
 
 def selected(tab):
-    return tab.evaluate("Bokeh.documents[0].get_model_by_name('points').selected.indices.slice()")
+    return sorted(tab.evaluate(f"[...{EXPLORER}.chosen]"))
+
+
+def drawn(tab, panel):
+    """Return a map's pixels as the reader sees them, without the pointer's ring."""
+    return np.asarray(Image.open(io.BytesIO(tab.locator(".gallery-panel canvas").nth(panel).screenshot())), int)
 
 
 def on_screen(tab, panel, row):
-    """Return where a point of the first scene stands in the window."""
+    """Return where a point stands in the window."""
     return tab.evaluate(
-        """([panel, row]) => {
-            const view = Bokeh.index.get_by_id(Bokeh.documents[0].roots()[panel].id);
-            const data = Bokeh.documents[0].get_model_by_name("points").data;
-            const box = document.querySelectorAll('.gallery-panel')[panel].getBoundingClientRect();
-            return [box.x + 1 + view.frame.x_scale.compute(data["x" + panel][row]),
-                    box.y + 1 + view.frame.y_scale.compute(data["y" + panel][row])];
-        }""",
+        f"""([panel, row]) => {{
+            const {{ canvas }} = {EXPLORER}.panels[panel];
+            canvas.scrollIntoView({{ block: "center" }});
+            const box = canvas.getBoundingClientRect();
+            const [x, y] = {EXPLORER}.panels[panel].toPixels(row);
+            return [box.x + canvas.clientLeft + x, box.y + canvas.clientTop + y];
+        }}""",
         [panel, row],
     )
 
 
 def loneliest(tab, panel):
     """Return the row of the point that stands farthest from all others, which a pointer can hit alone."""
-    where = np.array([column(tab, f"x{panel}"), column(tab, f"y{panel}")]).T
+    where = places(tab, panel)
     distances = np.hypot(*(where[:, None] - where[None]).transpose(2, 0, 1)) + 9 * np.eye(len(where))
     return int(distances.min(axis=0).argmax())
 
 
-def test_bokeh_is_loaded_once_and_only_when_asked_for(tab, origin):
+def draw(tab, panel, corners):
+    """Drag the pointer over a map along corners in the unit square."""
+    tab.evaluate("document.querySelector('.gallery-panels').scrollIntoView({ block: 'center' })")
+    box = tab.locator(".gallery-panel canvas").nth(panel).bounding_box()
+    shares = (np.array(corners) * [1, -1] + [0.04, 1.04]) / 1.08
+    first, *others = shares * [box["width"], box["height"]] + [box["x"], box["y"]]
+    tab.mouse.move(*first)
+    tab.mouse.down()
+    for corner in others:
+        tab.mouse.move(*corner, steps=5)
+    tab.mouse.up()
+
+
+def nearest(where, row, count=5):
+    return list(np.argsort(np.hypot(*(where - where[row]).T), kind="stable")[1 : count + 1])
+
+
+def picture_of(thumbnail):
+    """Return which of the images a thumbnail shows."""
+    tile = Image.open(io.BytesIO(thumbnail.screenshot())).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    shown = np.asarray(tile, float).ravel()
+    agreement = [np.corrcoef(shown, picture.ravel())[0, 1] for picture in images()[0].astype(float)]
+    return int(np.argmax(agreement))
+
+
+def numbers_in(thumbnails):
+    labels = [each.get_attribute("aria-label") for each in thumbnails.all()]
+    return [int(re.match(r"image (\d+), class", label).group(1)) for label in labels]
+
+
+def test_the_front_needs_no_script_and_a_thumbnail_opens_its_row(tab, origin):
+    tab.goto(f"{origin}/book/gallery.html")
     assert not [url for url in tab.asked if url.endswith(".js") and "gallery.js" not in url]
-    explore(tab)
-    explore(tab, "other-chapter--halves")
-    assert len([url for url in tab.asked if url.endswith("bokeh.min.js")]) == 1
+    tab.locator(".gallery-chapter .gallery-thumb", has_text="autoencoder, 8").click()
+    tab.wait_for_function(f"{EXPLORER}?.ready")
+    scene = arrived(tab)
+    assert scene.locator('[name="row"] option:checked').inner_text() == "autoencoder, 8"
+    assert np.allclose(places(tab, 2), stored(tab, 1, "UMAP"), atol=1e-6)
     assert all(url.startswith((origin, "data:")) for url in tab.asked)
-    assert tab.locator(".gallery-panel canvas").count() >= 6
     assert not tab.complaints
 
 
-def test_pointing_at_a_mark_shows_its_image_class_and_cluster(tab):
-    explore(tab)
+def test_pointing_at_a_mark_shows_its_image_class_cluster_and_nearest_neighbours(tab, origin):
+    explore(tab, origin)
+    first = store()[0]
     for panel in range(3):
         row = loneliest(tab, panel)
-        tab.locator(".gallery-panel").nth(panel).scroll_into_view_if_needed()
         tab.mouse.move(*on_screen(tab, panel, row))
-        tip = tab.locator(".bk-Tooltip").filter(visible=True)
-        tip.wait_for()
-        first = store()[0]
-        text = tip.evaluate("(shown) => shown.shadowRoot.textContent")
-        assert text.endswith(f"image {row}")
-        assert f"class {first.class_names[first.arrays['labels'][row]]}" in text
-        assert f"cluster {first.arrays['clusters'][row]}" in text
-        tile = tip.locator('[style*="background-image"]').screenshot()
-        shown = np.asarray(Image.open(io.BytesIO(tile)).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX), float)
-        agreement = [np.corrcoef(shown.ravel(), picture.ravel())[0, 1] for picture in images()[0].astype(float)]
-        assert int(np.argmax(agreement)) == row
+        tip = tab.locator(".gallery-tip")
+        tab.wait_for_function(f"{EXPLORER}.hovered === {row}")
+        text = " ".join(tip.inner_text().split())
+        assert f"image {row} class {first.class_names[first.arrays['labels'][row]]}" in text
+        assert f"cluster {first.arrays['clusters'][row]} " in text
+        assert ("error none" in text) == (first.arrays["labels"][row] == first.arrays["clusters"][row])
+        assert f"nearest on the {MAPS[panel]} map" in text
+        assert numbers_in(tip.locator("ul .gallery-thumbnail")) == nearest(places(tab, panel), row)
+        arrived(tab)
+        assert picture_of(tip.locator(".gallery-thumbnail").first) == row
+        box = tip.bounding_box()
+        assert 0 <= box["x"] <= 1280 - box["width"]
         tab.mouse.move(5, 5)
+        tip.wait_for(state="hidden")
     assert not tab.complaints
 
 
-def test_a_box_drawn_in_one_map_selects_the_same_images_in_all(tab):
-    scene = explore(tab)
-    panels = scene.locator(".gallery-panel")
-    panels.nth(1).scroll_into_view_if_needed()
-    before = [panels.nth(place).screenshot() for place in range(3)]
-    x, y = np.array(column(tab, "x1")), np.array(column(tab, "y1"))
-    inside = np.flatnonzero((x < 0.5) & (y < 0.55))
+def test_the_keyboard_walks_from_image_to_image_and_selects(tab, origin):
+    scene = explore(tab, origin)
+    where = places(tab, 0)
+    while tab.evaluate("document.activeElement.ariaLabel") != "PCA map":
+        tab.keyboard.press("Tab")
+    start = tab.evaluate(f"{EXPLORER}.pinned")
+    assert start == int(np.hypot(*(where - 0.5).T).argmin())  # what lies in the middle
+    tab.keyboard.press("ArrowRight")
+    row = tab.evaluate(f"{EXPLORER}.pinned")
+    gone = where[row] - where[start]
+    assert gone[0] >= abs(gone[1])
+    assert gone[0] > 0
+    inspector = scene.locator(".gallery-inspector")
+    assert picture_of(inspector.locator(".gallery-thumbnail").first) == row
+    assert f"image {row} class {store()[0].class_names[row % 3]}" in " ".join(inspector.inner_text().split())
+    assert numbers_in(inspector.locator("ul .gallery-thumbnail")) == nearest(where, row)
+    tab.keyboard.press("Enter")
+    assert selected(tab) == [row]
+    tab.keyboard.press("+")
+    arrived(tab)
+    assert tab.evaluate(f"{EXPLORER}.panels[0].view.side") < 0.7
+    tab.keyboard.press("Escape")
+    assert selected(tab) == []
+    inspector.locator(".gallery-hint").wait_for()
+
+
+def test_a_search_by_index_shows_the_image_and_its_neighbours_can_be_followed(tab, origin):
+    scene = explore(tab, origin)
+    inspector, field = scene.locator(".gallery-inspector"), scene.locator('[name="image"]')
+    field.fill("37")
+    assert picture_of(inspector.locator(".gallery-thumbnail").first) == 37
+    following = nearest(places(tab, 0), 37)[2]
+    inspector.locator("ul button").nth(2).click()
+    assert picture_of(inspector.locator(".gallery-thumbnail").first) == following
+    assert field.input_value() == str(following)
+    field.fill("60")
+    assert "There is no image 60" in scene.locator(".gallery-told").inner_text()
+    field.fill("")
+    inspector.locator(".gallery-hint").wait_for()
+
+
+def test_a_box_drawn_in_one_map_selects_the_same_images_in_all(tab, origin):
+    scene = explore(tab, origin)
+    tab.evaluate("document.querySelector('.gallery-panels').scrollIntoView({ block: 'center' })")
+    before = [drawn(tab, panel) for panel in range(3)]
+    where = places(tab, 1)
+    inside = np.flatnonzero((where < [0.5, 0.55]).all(axis=1))
     assert 0 < len(inside) < COUNT
-    scale = tab.evaluate(
-        """() => {
-            const { frame } = Bokeh.index.get_by_id(Bokeh.documents[0].roots()[1].id);
-            const box = document.querySelectorAll('.gallery-panel')[1].getBoundingClientRect();
-            const place = (x, y) => [box.x + 1 + frame.x_scale.compute(x), box.y + 1 + frame.y_scale.compute(y)];
-            return [place(-0.03, 0.55), place(0.5, -0.03)];
-        }"""
-    )
-    tab.mouse.move(*scale[0])
-    tab.mouse.down()
-    tab.mouse.move(*scale[1], steps=8)
-    tab.mouse.up()
-    assert sorted(selected(tab)) == list(inside)
+    draw(tab, 1, [[-0.03, 0.55], [0.5, -0.03]])
+    assert selected(tab) == list(inside)
     tab.mouse.move(5, 5)
-    tab.wait_for_timeout(200)
-    assert all(panels.nth(place).screenshot() != before[place] for place in range(3))
+    arrived(tab)
     assert f"{len(inside)} of {COUNT} images selected" in scene.locator(".gallery-status").inner_text()
     assert scene.locator(".gallery-selected .gallery-thumbnail").count() == min(30, len(inside))
+    for panel in range(3):
+        after, points_there = drawn(tab, panel), places(tab, panel)
+        scale = after.shape[0] / 1.08
+        for row in range(COUNT):  # what is selected keeps its colour, the rest fades, on every map
+            x, y = (points_there[row] * [1, -1] + [0.04, 1.04]) * scale
+            spot = slice(round(y) - 2, round(y) + 3), slice(round(x) - 2, round(x) + 3)
+            darkest = after[spot][..., :3].sum(axis=-1).min()
+            if row in inside:
+                assert darkest <= before[panel][spot][..., :3].sum(axis=-1).min() + 60
+            elif np.hypot(*(points_there[inside] - points_there[row]).T).min() > 0.06:
+                assert darkest > 550
 
 
-def test_another_method_moves_the_points_smoothly_to_its_maps(tab):
-    scene = explore(tab)
-    data = points_of(tab, "one-chapter--halves")
-    start, end = (words(method["maps"]["UMAP"]).reshape(-1, 2)[:, 0] / 65535 for method in data["methods"][:2])
-    assert np.allclose(column(tab, "x2"), start, atol=1e-6)
+def test_an_outline_selects_what_lies_within_it(tab, origin):
+    scene = explore(tab, origin)
+    scene.locator('[name="drag"]').select_option("lasso")
+    where = places(tab, 2)
+    corners = [[-0.02, -0.02], [1.02, -0.02], [-0.02, 1.02]]  # a triangle: below the falling diagonal
+    draw(tab, 2, corners)
+    clear = np.abs(where.sum(axis=1) - 1) > 0.02
+    assert {row for row in selected(tab) if clear[row]} == set(np.flatnonzero((where.sum(axis=1) < 1) & clear))
+
+
+def test_the_slider_moves_the_points_smoothly_through_the_layers(tab, origin):
+    scene = explore(tab, origin, LAYERS)
+    scene.locator('[name="series"]').select_option(index=1)
+    arrived(tab)
+    slider = scene.locator('[name="step"]')
+    assert slider.get_attribute("max") == "2"
+    slider.evaluate("(slider) => { slider.value = 0; slider.dispatchEvent(new Event('input')); }")
+    arrived(tab)
+    assert slider.get_attribute("aria-valuetext") == "untrained, pool 1"
+    start, end = stored(tab, 1, "UMAP"), stored(tab, 2, "UMAP")  # stored in the order 3, 1, 2
+    assert np.allclose(places(tab, 2), start, atol=1e-6)
     tab.evaluate(
-        """() => {
-            const source = Bokeh.documents[0].get_model_by_name("points");
+        f"""() => {{
+            const explorer = {EXPLORER};
+            const advance = explorer.advance.bind(explorer);
             window.seen = [];
-            source.change.connect(() => seen.push(Array.from(source.data.x2)));
-        }"""
+            explorer.advance = (now) => {{
+                const moves = advance(now);
+                seen.push(Array.from(explorer.panels[2].shown));
+                return moves;
+            }};
+        }}"""
     )
-    scene.locator('[name="method"]').select_option(label="autoencoder, 8")
-    tab.wait_for_function(
-        "([end]) => Math.max(...seen.at(-1).map((x, row) => Math.abs(x - end[row]))) < 1e-6", arg=[list(end)]
-    )
-    seen = np.array(tab.evaluate("seen"))
+    slider.focus()
+    tab.keyboard.press("ArrowRight")
+    arrived(tab)
+    assert slider.get_attribute("aria-valuetext") == "untrained, pool 2"
+    seen = np.array(tab.evaluate("seen")).reshape(-1, COUNT, 2)
+    assert np.allclose(seen[-1], end, atol=1e-6)
     far = np.abs(end - start) > 0.05
     shares = (seen[:, far] - start[far]) / (end - start)[far]
     assert np.ptp(shares, axis=1).max() < 1e-4  # at any time all points are equally far on their way
     assert (np.diff(shares[:, 0]) >= -1e-6).all()
     assert ((shares[:, 0] > 0.01) & (shares[:, 0] < 0.99)).any()
-    assert f"{store()[1].maps['UMAP']['trustworthiness']:.2f}" in scene.locator("figcaption").nth(2).inner_text()
+    row = shown_store()[7]
+    assert row.method == "untrained, pool 2"
+    assert f"{row.maps['UMAP']['trustworthiness']:.2f}" in scene.locator("figure").nth(2).inner_text()
+    assert scorecard.written(row, "knn") in scene.locator(".gallery-scores").inner_text()
     assert not tab.complaints
 
 
-def points_of(tab, scene):
-    return tab.evaluate(f"window.courseGallery['{scene}']")
+def test_a_slider_drawn_on_before_the_points_arrive_leads_them_on_from_where_they_are(tab, origin):
+    explore(tab, origin, LAYERS)
+    jump = tab.evaluate(
+        f"""async () => {{
+            const explorer = {EXPLORER};
+            explorer.show(1);
+            const start = explorer.mapsOf(0)[0][0];
+            while (explorer.panels[0].shown[0] === start) await new Promise(requestAnimationFrame);
+            const before = Array.from(explorer.panels[0].shown);
+            explorer.show(2);
+            return Math.max(...explorer.motion.from[0].map((value, place) => Math.abs(value - before[place])));
+        }}"""
+    )
+    assert jump == 0
+    arrived(tab)
+    assert np.allclose(places(tab, 0), stored(tab, 2, "PCA"), atol=1e-6)
+
+
+def test_a_sequence_plays_to_its_end(tab, origin):
+    scene = explore(tab, origin, LAYERS)
+    scene.locator('[name="play"]').click()
+    assert scene.locator('[name="play"]').get_attribute("aria-pressed") == "true"
+    tab.wait_for_function(f"{EXPLORER}.row === 2 && !{EXPLORER}.playing")
+    assert scene.locator('[name="play"]').inner_text() == "Play"
 
 
 def test_who_wants_no_motion_gets_none(browser, origin):
     tab = browser.new_page(reduced_motion="reduce")
-    tab.goto(f"{origin}/book/gallery.html")
-    scene = explore(tab)
-    target = words(points_of(tab, "one-chapter--halves")["methods"][1]["maps"]["PCA"]).reshape(-1, 2)[:, 0] / 65535
-    scene.locator('[name="method"]').select_option("1")
+    explore(tab, origin)
+    tab.evaluate(f"{EXPLORER}.show(1)")
     tab.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    assert np.allclose(column(tab, "x0"), target, atol=1e-6)
+    assert np.allclose(places(tab, 0), stored(tab, 1, "PCA"), atol=1e-6)
     tab.close()
 
 
+def test_zoom_in_one_map_shows_the_same_images_in_the_others(tab, origin):
+    explore(tab, origin)
+    row = loneliest(tab, 0)
+    x, y = on_screen(tab, 0, row)
+    tab.mouse.move(x, y)
+    top = tab.evaluate("scrollY")
+    tab.keyboard.down("Control")
+    for _ in range(4):
+        tab.mouse.wheel(0, -120)
+    tab.keyboard.up("Control")
+    tab.wait_for_function(f"{EXPLORER}.panels[0].goal.side < 0.5")
+    arrived(tab)
+    assert tab.evaluate("scrollY") == top
+    views = tab.evaluate(f"{EXPLORER}.panels.map(({{ view }}) => [view.x, view.y, view.side])")
+
+    def within(panel):
+        x, y, side = views[panel]
+        where = places(tab, panel)
+        return set(np.flatnonzero(((where >= [x, y]) & (where <= [x + side, y + side])).all(axis=1)))
+
+    assert row in within(0)
+    assert len(within(0)) < COUNT
+    assert within(0) <= within(1)
+    assert within(0) <= within(2)
+    tab.locator('[name="reset"]').click()
+    arrived(tab)
+    assert tab.evaluate(f"{EXPLORER}.panels.every(({{ view }}) => view.side === 1.08)")
+
+
+def test_the_wheel_alone_scrolls_the_page(tab, origin):
+    explore(tab, origin)
+    tab.mouse.move(*on_screen(tab, 0, 0))
+    top = tab.evaluate("scrollY")
+    tab.mouse.wheel(0, 120)
+    tab.wait_for_function(f"scrollY > {top}")
+    assert tab.evaluate(f"{EXPLORER}.panels[0].goal.side") == 1.08
+
+
+def test_the_selected_images_can_be_magnified(tab, origin):
+    scene = explore(tab, origin)
+    scene.locator("summary").click()
+    scene.locator(".gallery-medoids button", has_text="cluster 1").click()
+    members = np.flatnonzero(store()[0].arrays["clusters"] == 1)
+    assert selected(tab) == list(members)
+    scene.locator('[name="fit"]').click()
+    arrived(tab)
+    for panel in range(3):
+        x, y, side = tab.evaluate(f"(({{ x, y, side }}) => [x, y, side])({EXPLORER}.panels[{panel}].view)")
+        where = places(tab, panel)[members]
+        assert (where.min(axis=0) > [x, y]).all()
+        assert (where.max(axis=0) < [x + side, y + side]).all()
+        assert side == pytest.approx(min(1.08, 1.1 * np.ptp(where, axis=0).max()), rel=1e-4)
+
+
+def test_only_the_chosen_classes_are_shown_and_pointed_at(tab, origin):
+    scene = explore(tab, origin)
+    labels = store()[0].arrays["labels"]
+    picks = scene.locator(".gallery-picks button")
+    picks.nth(1).click()
+    assert tab.evaluate(f"{EXPLORER}.rows()") == list(np.flatnonzero(labels == 1))
+    picks.nth(2).click()
+    assert tab.evaluate(f"{EXPLORER}.rows()") == list(np.flatnonzero(labels != 0))
+    assert [pick.get_attribute("aria-pressed") for pick in picks.all()[:3]] == ["false", "true", "true"]
+    hidden = int(np.flatnonzero(labels == 0)[0])
+    tab.mouse.move(*on_screen(tab, 0, hidden))
+    assert tab.evaluate(f"{EXPLORER}.hovered") != hidden
+    # the classes stay while the colour tells of clusters
+    scene.locator('[name="colour"]').select_option("cluster")
+    assert tab.evaluate(f"{EXPLORER}.rows()") == list(np.flatnonzero(labels != 0))
+    assert f"{(labels != 0).sum()} of {COUNT} images shown" in scene.locator(".gallery-status").inner_text()
+    scene.get_by_role("button", name="Show all").click()
+    assert len(tab.evaluate(f"{EXPLORER}.rows()")) == COUNT
+
+
+def test_colours_follow_class_cluster_error_and_theme(tab, origin):
+    scene = explore(tab, origin)
+    first = store()[0]
+    labels, clusters = first.arrays["labels"], first.arrays["clusters"]
+    row = int(np.flatnonzero(labels != clusters)[0])
+    wanted = {"class": ("styles", labels[row]), "cluster": ("styles", clusters[row]), "error": ("errors", 1)}
+    for by, (kind, number) in wanted.items():
+        scene.locator('[name="colour"]').select_option(by)
+        for theme in ("light", "dark"):
+            tab.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+            style = tab.evaluate(f"{EXPLORER}.scene.{kind}[{number}].{theme}")
+            ink = [int(style[place : place + 2], 16) for place in (1, 3, 5)]
+            tab.wait_for_function(
+                f"""([row, ink]) => {{
+                    const panel = {EXPLORER}.panels[0];
+                    const [x, y] = panel.toPixels(row).map((value) => Math.round(value * panel.ratio));
+                    const {{ data }} = panel.context.getImageData(x - 2, y - 2, 5, 5);
+                    const distance = (at) => Math.max(...ink.map((part, place) => Math.abs(data[at + place] - part)));
+                    return Array.from({{ length: 25 }}, (_, place) => distance(4 * place)).some((far) => far < 40);
+                }}""",
+                arg=[row, ink],
+            )
+        tab.evaluate("document.documentElement.dataset.theme = 'light'")
+
+
+def test_the_address_restores_what_was_seen(tab, browser, origin):
+    scene = explore(tab, origin, LAYERS)
+    scene.locator('[name="series"]').select_option(index=1)
+    tab.evaluate(f"{EXPLORER}.show(2)")
+    arrived(tab)
+    scene.locator('[name="colour"]').select_option("cluster")
+    scene.locator(".gallery-picks button").nth(1).click()
+    members = tab.evaluate(f"{EXPLORER}.rows()")
+    scene.locator('[name="image"]').fill(str(members[3]))
+    tab.evaluate(f"{EXPLORER}.select({members[:5]})")
+    scene.locator('[name="in"]').click()
+    arrived(tab)
+    tab.wait_for_function(f"location.hash === {EXPLORER}.fragment()")
+    ask = f"""(() => {{ const e = {EXPLORER}; return [e.row, e.fragment(), [...e.chosen], e.pinned, e.rows(),
+        e.sequence(), e.control("colour").value, e.panels.map((panel) => Object.values(panel.goal))]; }})()"""
+    before = tab.evaluate(ask)
+    other = browser.new_page(viewport={"width": 390, "height": 800})
+    other.goto(tab.url)
+    other.wait_for_function(f"{EXPLORER}?.ready")
+    after = other.evaluate(ask)
+    assert after[:-1] == before[:-1]
+    assert np.allclose(after[-1], before[-1], atol=1e-3)
+    assert np.allclose(places(other, 0), stored(tab, 2, "PCA"), atol=1e-6)
+    # and a link that is followed on the page itself
+    other.evaluate("location.hash = '#untrained-pool-1'")
+    other.wait_for_function(f"{EXPLORER}.row === 1 && {EXPLORER}.chosen.size === 0 && {EXPLORER}.pinned === null")
+    other.close()
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "",
+        "#gallery-rows",
+        "#untrained-pool-1&image=999.7&only=class&zoom=a_b&selected=x-2.70-90&colour=red&series=none",
+    ],
+)
+def test_an_address_that_makes_no_sense_does_no_harm(fragment, tab, origin):
+    explore(tab, origin, LAYERS + fragment)
+    assert len(tab.evaluate(f"{EXPLORER}.rows()")) == COUNT
+    assert selected(tab) == []
+    assert not tab.complaints
+
+
+def test_the_coordinates_and_the_picture_are_those_of_what_is_shown(tab, origin, site):
+    scene = explore(tab, origin)
+    tab.evaluate(f"{EXPLORER}.show(1)")
+    arrived(tab)
+    with tab.expect_download() as download:
+        scene.locator(".gallery-csv").click()
+    assert download.value.suggested_filename == "one-chapter--halves-autoencoder-8.csv"
+    wanted = site / gallery.ASSETS / "one-chapter--halves" / "autoencoder-8.csv"
+    assert Path(download.value.path()).read_bytes() == wanted.read_bytes()
+    scene.locator(".gallery-picks button").nth(1).click()
+    with tab.expect_download() as download:
+        scene.locator('[name="picture"]').click()
+    picture = ElementTree.parse(download.value.path()).getroot()
+    space = {"svg": "http://www.w3.org/2000/svg"}
+    maps = picture.findall("svg:svg", space)
+    labels = store()[1].arrays["labels"]
+    assert [len(each.findall("svg:path", space)) for each in maps] == 3 * [(labels == 1).sum()]
+    text = " ".join(each.text for each in picture.findall("svg:text", space))
+    assert all(name in text for name in ("autoencoder, 8", *MAPS, "trustworthiness 0.92", "right"))
+    assert scorecard.written(store()[1], "knn") in text
+
+
+def test_the_link_is_copied_or_the_reader_is_told_where_it_is(tab, origin):
+    scene = explore(tab, origin)
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab.evaluate(f"{EXPLORER}.show(1)")
+    scene.locator('[name="share"]').click()
+    tab.wait_for_function("document.querySelector('.gallery-told').textContent.includes('copied')")
+    assert tab.evaluate("navigator.clipboard.readText()").endswith(f"{HOME}#autoencoder-8")
+    tab.context.clear_permissions()
+    tab.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error()); }")
+    scene.locator('[name="share"]').click()
+    tab.wait_for_function("document.querySelector('.gallery-told').textContent.includes('address bar')")
+
+
+def test_a_card_opens_its_row_above(tab, origin):
+    explore(tab, origin)
+    tab.locator("#autoencoder-8 .gallery-open").click()
+    arrived(tab)
+    assert tab.evaluate(f"{EXPLORER}.row") == 1
+    assert tab.evaluate("document.activeElement.name") == "row"
+
+
 def test_on_a_telephone_a_finger_scrolls_the_page_and_a_tap_selects(browser, origin):
-    tab = browser.new_page(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
-    tab.goto(f"{origin}/book/gallery.html")
-    scene = explore(tab)
+    context = browser.new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+    tab = context.new_page()
+    scene = explore(tab, origin)
     assert scene.locator('[name="drag"]').input_value() == ""
-    tab.locator(".gallery-panel").first.scroll_into_view_if_needed()
     row = loneliest(tab, 0)
     tab.touchscreen.tap(*on_screen(tab, 0, row))
     tab.wait_for_function("document.querySelectorAll('.gallery-selected .gallery-thumbnail').length === 1")
     assert selected(tab) == [row]
-    assert f"image {row}," in scene.locator(".gallery-selected .gallery-thumbnail").get_attribute("aria-label")
-    tab.close()
+    assert picture_of(scene.locator(".gallery-inspector .gallery-thumbnail").first) == row
+    assert scene.locator(".gallery-tip").is_hidden()
+    context.close()
 
 
-def test_colours_follow_class_cluster_and_theme(tab):
-    scene = explore(tab)
-    styles = points_of(tab, "one-chapter--halves")["styles"]
-    first = store()[0]
-    assert column(tab, "colour") == [styles[label]["light"] for label in first.arrays["labels"]]
-    scene.locator('[name="colour"]').select_option("clusters")
-    assert column(tab, "colour") == [styles[cluster]["light"] for cluster in first.arrays["clusters"]]
-    tab.evaluate("document.documentElement.dataset.theme = 'dark'")
-    dark = styles[first.arrays["clusters"][0]]["dark"]
-    tab.wait_for_function(f"Bokeh.documents[0].get_model_by_name('points').data.colour[0] === '{dark}'")
-
-
-def test_the_keyboard_alone_selects_a_cluster_and_zooms_to_it(tab):
-    tab.keyboard.press("Tab")
-    while tab.evaluate("document.activeElement.className") != "gallery-explore":
-        tab.keyboard.press("Tab")
-    tab.keyboard.press("Enter")
-    tab.wait_for_selector(".gallery-medoids tbody tr")
-    assert tab.evaluate("document.activeElement.name") == "method"
-    for _ in range(40):
-        tab.keyboard.press("Tab")
-        if tab.evaluate("document.activeElement.textContent").startswith("cluster 1"):
-            break
-    tab.keyboard.press("Enter")
-    members = np.flatnonzero(store()[0].arrays["clusters"] == 1)
-    assert sorted(selected(tab)) == list(members)
-    while tab.evaluate("document.activeElement.name") != "fit":
-        tab.keyboard.press("Shift+Tab")
-    tab.keyboard.press("Space")
-    for panel in range(3):
-        ranges = tab.evaluate(
-            f"(({{x_range, y_range}}) => [x_range.start, x_range.end, y_range.start, y_range.end])"
-            f"(Bokeh.documents[0].roots()[{panel}])"
-        )
-        x, y = (np.array(column(tab, f"{axis}{panel}"))[members] for axis in "xy")
-        assert ranges[0] < x.min() < x.max() < ranges[1]
-        assert ranges[2] < y.min() < y.max() < ranges[3]
-        # the same scale on both axes, and a tenth more than the cluster needs
-        side = 1.1 * max(np.ptp(x), np.ptp(y))
-        assert [ranges[1] - ranges[0], ranges[3] - ranges[2]] == pytest.approx([side, side])
-    tab.keyboard.press("Tab")
-    tab.keyboard.press("Enter")
-    assert tab.evaluate("Bokeh.documents[0].roots()[0].x_range.end") == pytest.approx(1.04)
-    assert selected(tab) == []
-
-
-def test_the_wheel_scrolls_the_page_and_zooms_only_with_ctrl(tab):
-    explore(tab)
-    tab.locator(".gallery-panel").first.scroll_into_view_if_needed()
-    box = tab.locator(".gallery-panel").first.bounding_box()
-    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    width = "Bokeh.documents[0].roots()[0].x_range.end - Bokeh.documents[0].roots()[0].x_range.start"
-    before, top = tab.evaluate(width), tab.evaluate("scrollY")
-    tab.mouse.wheel(0, 120)
-    tab.wait_for_function(f"scrollY > {top}")
-    assert tab.evaluate(width) == before
-    box = tab.locator(".gallery-panel").first.bounding_box()
-    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    tab.keyboard.down("Control")
-    tab.mouse.wheel(0, -120)
-    tab.keyboard.up("Control")
-    tab.wait_for_function(f"{width} < {before}")
-
-
-def test_what_cannot_be_loaded_is_told_and_can_be_tried_again(tab):
+def test_what_cannot_be_loaded_is_told_and_the_pictures_remain(tab, origin):
     tab.route("**/points.js", lambda route: route.abort())
-    tab.click(".gallery-explore >> nth=0")
-    tab.wait_for_function(
-        "document.querySelector('.gallery-open [role=status]').textContent.includes('cannot be shown')"
-    )
-    tab.unroute("**/points.js")
-    explore(tab)
+    tab.goto(f"{origin}/book/{HOME}")
+    tab.locator(".gallery-notes").wait_for()
+    assert "cannot be explored" in tab.locator(".gallery-notes").inner_text()
+    assert tab.locator(".gallery-live").is_hidden()
+    assert tab.locator(".gallery-card").count() == 3
 
 
-def test_the_gallery_opens_from_a_disk(browser, site):
-    tab = browser.new_page()
-    complaints = []
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.goto((site / "book" / "gallery.html").as_uri())
-    explore(tab)
-    assert len(column(tab, "x0")) == COUNT
-    assert not complaints
-    tab.close()
+def test_without_script_the_pages_are_whole(browser, origin):
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(f"{origin}/book/gallery.html")
+    tab.locator(".gallery-thumb", has_text="contrastive").first.click()
+    tab.wait_for_url("**/gallery/other-chapter--other-halves.html#contrastive")
+    assert tab.locator(".gallery-card h3").inner_text() == "contrastive"
+    assert tab.locator(".gallery-live").is_hidden()
+    context.close()
+
+
+def test_the_gallery_works_from_a_disk(tab, site):
+    explore(tab, site.as_uri())
+    assert len(places(tab, 0)) == COUNT
+    tab.evaluate(f"{EXPLORER}.pin(7)")
+    tab.wait_for_function("location.hash.includes('image=7')")
+    assert not tab.complaints
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("name", ["gallery", "comparison"])
+@pytest.mark.parametrize("name", ["gallery.html", LAYERS, "gallery/long--halves.html"])
 def test_axe_finds_nothing_and_no_page_is_wider_than_the_window(tab, origin, name, width, theme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed.")
     tab.set_viewport_size({"width": width, "height": 900})
-    tab.goto(f"{origin}/book/{name}.html")
-    tab.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
-    if name == "gallery":
-        explore(tab).locator(".gallery-medoids button").first.click()
-        lefts = {round(panel.bounding_box()["x"]) for panel in tab.locator(".gallery-panel").all()[:3]}
+    if name == "gallery.html":
+        tab.goto(f"{origin}/book/{name}")
+        tab.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+    else:
+        scene = explore(tab, origin, name)
+        tab.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+        scene.locator(".gallery-picks button").first.click()
+        tab.evaluate(f"{EXPLORER}.tap({EXPLORER}.rows()[0], {EXPLORER}.panels[0])")
+        scene.locator("summary").click()
+        arrived(tab)
+        lefts = {round(panel.bounding_box()["x"]) for panel in tab.locator(".gallery-panel").all()}
         assert len(lefts) == (1 if width == 390 else 3)
     found = axe.Axe().run(tab).response["violations"]
     assert not [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in found]
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert not tab.complaints
-
-
-def test_the_comparison_is_sorted_by_a_click_within_each_data_set(tab, origin):
-    tab.goto(f"{origin}/book/comparison.html")
-
-    def shown():
-        return tab.evaluate(
-            """() => Array.from(document.querySelectorAll("table.course-sortable tbody"), (body) =>
-                Array.from(body.rows, (row) => row.cells[0].textContent.trim()))"""
-        )
-
-    before = shown()
-    head = tab.locator("table.course-sortable thead th", has_text="kNN")
-    head.locator("button").click()
-    assert head.get_attribute("aria-sort") == "descending"
-    for place, data in enumerate(("halves", "other halves")):
-        rows = sorted((row for row in store() if row.data == data), key=lambda row: -row.mean("knn"))
-        assert shown()[place] == [data, *(row.method for row in rows)]
-    assert shown() != before
-    head.locator("button").focus()
-    tab.keyboard.press("Enter")
-    assert head.get_attribute("aria-sort") == "ascending"
-    rows = sorted((row for row in store() if row.data == "halves"), key=lambda row: row.mean("knn"))
-    assert shown()[0][1:] == [row.method for row in rows]
-    assert tab.locator("[aria-sort]").count() == 1

@@ -132,6 +132,19 @@ def test_a_missing_archive_is_named(record, tmp_path):
         results.load(tmp_path)
 
 
+def test_pages_read_what_is_whole_and_are_told_what_is_not(record, tmp_path):
+    other = Record(**vars(record) | {"method": "broken"})
+    results.save(record, tmp_path)
+    path = results.save(other, tmp_path)
+    assert results.load_readable(tmp_path)[1] == []
+    path.with_suffix(".npz").unlink()
+    found, complaints = results.load_readable(tmp_path)
+    assert [each.method for each in found] == [record.method]
+    (complaint,) = complaints
+    assert f"{path.stem} of the chapter {record.chapter} is damaged or incomplete" in complaint
+    assert str(tmp_path) not in complaint  # a page tells nothing of the machine that made it
+
+
 def test_an_archive_with_pickled_objects_is_refused(record, tmp_path):
     path = results.save(record, tmp_path)
     np.savez(path.with_suffix(".npz"), labels=np.array([{}], dtype=object))

@@ -337,30 +337,26 @@ def test_the_search_finds_a_word_from_a_disk(browser):
     assert not visit.errors
 
 
-@pytest.fixture(scope="module", params=[(1280, "light"), (390, "dark")], ids=str)
-def opened_gallery(request, browser) -> Iterator[tuple]:
-    """Open the gallery from a disk and let it load its first maps."""
-    visit = Visit("book/gallery.html", request.param)
+@pytest.mark.parametrize("view", VIEWS, ids=str)
+def test_the_maps_of_a_scene_can_be_explored_from_a_disk(browser, view):
+    scene = next(page for page in PAGES if page.startswith("book/gallery/"))
+    visit = Visit(scene, view)
     page = watched(browser, visit)
-    page.goto((SITE / visit.page).as_uri())
-    button = page.locator(".gallery-explore").first
-    button.scroll_into_view_if_needed()
-    button.click()
-    page.wait_for_selector(".gallery-live .bk-Figure", timeout=30_000, state="attached")
-    page.wait_for_timeout(1000)  # the maps are drawn, and points move to their places
-    yield page, visit
-    page.close()
-
-
-def test_the_gallery_opens_its_maps_from_a_disk(opened_gallery):
-    page, visit = opened_gallery
-    assert not visit.errors
+    page.goto((SITE / scene).as_uri())
+    explorer = "document.querySelector('.gallery-scene').explorer"
+    page.wait_for_function(f"{explorer}?.ready")
+    page.evaluate(f"{explorer}.sprites.then(() => {explorer}.tap(0, {explorer}.panels[1]))")
+    page.locator(".gallery-selected .gallery-thumbnail").wait_for()
+    page.wait_for_function(f"!{explorer}.frame")
+    pictures = SITE.parent / "screenshots"  # kept as artifacts of the build
+    page.screenshot(path=pictures / f"gallery-scene-{view[0]}-{view[1]}.png")
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-
-
-def test_axe_finds_no_violation_in_the_opened_gallery(opened_gallery):
-    page, _ = opened_gallery
+    assert not visit.errors
     assert not axe_violations(page)
+    page.goto((SITE / "book/gallery.html").as_uri())
+    page.wait_for_function(f"document.querySelector('.gallery-thumb .only-{view[1]}').complete")
+    page.screenshot(path=pictures / f"gallery-{view[0]}-{view[1]}.png")
+    page.close()
 
 
 def test_the_first_page_leads_on(browser, server):

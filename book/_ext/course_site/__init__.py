@@ -24,7 +24,7 @@ from sphinxcontrib import katex
 
 from helpers import comparison, datasets, gallery, results
 
-from . import assets, chapters, delivery, markup, sheets
+from . import assets, chapters, delivery, markup, scenes, sheets
 
 __all__ = ["setup"]
 
@@ -63,14 +63,21 @@ class ResultsDirective(CourseDirective):
 
     def html(self) -> str:
         self.env.metadata[self.env.docname]["course-results"] = self.loads  # for add_head
-        records = results.load()
+        records, damaged = results.load_readable()
         if not records:
             raise LookupError(
                 "The results store is empty: run `make book`, which executes the chapters before it builds the site, "
                 "or set COURSE_RESULTS to a folder with results."
             )
         chapters_in_order = self.in_order({record.chapter for record in records})
-        return self.show(sorted(records, key=lambda record: chapters_in_order.index(record.chapter)))
+        ordered = sorted(records, key=lambda record: chapters_in_order.index(record.chapter))
+        return scenes.gaps_html(damaged, self.not_run(records)) + self.show(ordered)
+
+    def not_run(self, records: list[results.Record]) -> list[str]:
+        """Return the book's chapters without a result."""
+        chapters = [name.removeprefix("notebooks/") for name in self.env.external_site_map if "notebooks/" in name]
+        held = {record.chapter for record in records}
+        return [slug for slug in chapters if slug not in held]
 
     def show(self, records: list[results.Record]) -> str:
         raise NotImplementedError
@@ -82,7 +89,7 @@ class GalleryDirective(ResultsDirective):
     loads = "gallery"
 
     def show(self, records: list[results.Record]) -> str:
-        return gallery.gallery_html(records, self.root() + assets.BOKEH_FOLDER, self.root() + gallery.ASSETS)
+        return gallery.gallery_html(records, self.root() + gallery.ASSETS)
 
 
 class ComparisonDirective(ResultsDirective):
@@ -173,7 +180,7 @@ def mend_templates(app: Sphinx) -> None:
 
 def add_head(app: Sphinx, pagename: str, templatename: str, context: dict, doctree) -> None:
     """Describe the page to search engines and in shared links; load the gallery's script where results are shown."""
-    summary = markup.summary(doctree) if doctree else ""
+    summary = markup.summary(doctree) if doctree else context.get("course_summary", "")
     tags = markup.meta(context.get("title", ""), summary or app.config.html_title, app.config.html_baseurl, pagename)
     if name := (context.get("meta") or {}).get("course-results"):
         tags += markup.loading(context["pathto"]("_static", resource=True), name)
@@ -191,9 +198,8 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     site = Path(app.outdir)
     assets.write_icons(site)
     if any("course-results" in meta for meta in app.env.metadata.values()):
-        assets.copy_bokeh(site)
         shutil.rmtree(site / gallery.ASSETS, ignore_errors=True)  # no picture of an older store stays
-        gallery.write_assets(results.load(), site / gallery.ASSETS)
+        gallery.write_assets(results.load_readable()[0], site / gallery.ASSETS)
     assets.drop_unused(site)
     delivery.deliver(site, apart=[f"{directive.loads}.css" for directive in ResultsDirective.__subclasses__()])
     (site / "index.html").write_text(markup.entry_page(app.config.html_title, f"{app.config.root_doc}.html"))
@@ -216,6 +222,7 @@ def setup(app: Sphinx) -> dict:
     app.add_css_file(assets.ICONS)
     app.connect("config-inited", set_address)
     app.connect("builder-inited", mend_templates)
+    app.connect("html-collect-pages", scenes.scene_pages)
     app.connect("html-page-context", add_head)
     app.connect("build-finished", finish, priority=900)
     return {"env_version": own_version(), "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,18 +1,16 @@
-"""The files that pages load: the few icons in use, and one copy of BokehJS."""
+"""The files that pages load: the few icons in use."""
 
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 from urllib.parse import quote
 
 import pydata_sphinx_theme
 
-__all__ = ["BOKEH_FOLDER", "ICONS", "copy_bokeh", "drop_unused", "write_icons"]
+__all__ = ["ICONS", "drop_unused", "write_icons"]
 
 ICONS = "icons.css"
-BOKEH_FOLDER = "_static/vendor/bokeh"
 
 # The theme draws its icons with a script of 1.5 MB that holds every icon there is. The site needs some
 # twenty of them: each becomes a mask in the text's colour, so that dark mode and print follow by themselves.
@@ -55,16 +53,6 @@ def _rule(name: str, width: int, height: int, path: str) -> str:
     return (
         f'.fa-{name}::before {{ width: {width / height:.3f}em; --icon: url("data:image/svg+xml,{quote(drawing)}"); }}\n'
     )
-
-
-def copy_bokeh(site: Path) -> None:
-    """Copy BokehJS from the installed package, so that the versions of Python's and the browser's side agree."""
-    import bokeh
-
-    package, target = Path(bokeh.__file__).parent, site / BOKEH_FOLDER
-    target.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(package / "server" / "static" / "js" / "bokeh.min.js", target / "bokeh.min.js")
-    shutil.copy2(package / "LICENSE.txt", target / "LICENSE.txt")
 
 
 def drop_unused(site: Path) -> None:
