@@ -189,6 +189,41 @@ def test_nothing_but_two_style_sheets_holds_a_page_up(page):
     assert not [image["src"] for image in late if not (image.get("loading") and image.get("width"))]
 
 
+def test_the_printed_book_leads_to_itself_or_to_the_web(monkeypatch):
+    monkeypatch.syspath_prepend(str(SITE.parents[1] / "book"))
+    import pdf
+
+    document = BeautifulSoup(pdf.one_document(SITE, pdf.book_pages()), "html.parser")
+    ids = [tag["id"] for tag in document.select("[id]:not(svg, svg *)")]
+    assert len(ids) == len(set(ids))
+    assert len(document.select("article h1")) == len(pdf.book_pages())
+    links = {tag["href"] for tag in document.select("article a[href]")}
+    assert {link for link in links if link.startswith("#")} <= {"#", *(f"#{name}" for name in ids)}
+    assert not [link for link in links if not re.match(r"#|https?://|mailto:", link)]
+    loaded = {tag["src"] for tag in document.select("img")} | {tag["href"] for tag in document.select("link[href]")}
+    assert not [address for address in loaded if missing("book.html", address)]
+
+
+def test_a_document_is_printed_with_an_outline_and_no_path_of_this_machine(monkeypatch, tmp_path):
+    pytest.importorskip("playwright", reason="Playwright is not installed.")
+    monkeypatch.syspath_prepend(str(SITE.parents[1] / "book"))
+    import pdf
+
+    if pdf.chromium() is None:
+        pytest.skip("No Chromium was found: install one, or run `playwright install chromium`.")
+    document = SITE / "printed-by-a-test.html"
+    try:
+        document.write_text(pdf.one_document(SITE, ["book/status.html"]), encoding="utf-8")
+        pdf.print_pdf(document, tmp_path / "status.pdf")
+    finally:
+        document.unlink(missing_ok=True)
+    printed = (tmp_path / "status.pdf").read_bytes()
+    assert printed.startswith(b"%PDF-")
+    assert b"/Outlines" in printed
+    assert b"/StructTreeRoot" in printed  # tagged: a screen reader finds headings and tables
+    assert b"file:" not in printed
+
+
 def test_no_formula_is_left_unset():
     unset = [page for page in PAGES if soup(page).select(".math:not(:has(.katex)), .katex-error")]
     assert not unset, f"KaTeX left formulas as source on {unset}"
@@ -356,6 +391,87 @@ def test_the_maps_of_a_scene_can_be_explored_from_a_disk(browser, view):
     page.goto((SITE / "book/gallery.html").as_uri())
     page.wait_for_function(f"document.querySelector('.gallery-thumb .only-{view[1]}').complete")
     page.screenshot(path=pictures / f"gallery-{view[0]}-{view[1]}.png")
+    page.close()
+
+
+def column(page, place: int) -> list[list[str]]:
+    """Return the texts of one column of the table of all rows, by data set, without hidden rows."""
+    return page.evaluate(
+        """place => [...document.querySelectorAll("table.course-sortable tbody:not([hidden])")].map((body) =>
+            [...body.querySelectorAll("tr:not(.course-group):not([hidden])")].map((row) => row.cells[place].textContent)
+        )""",
+        place,
+    )
+
+
+def test_the_table_of_all_rows_is_sorted_by_keyboard_and_says_so(browser, server):
+    page = browser.new_page()
+    page.goto(f"{server}/book/comparison.html")
+    head = page.locator("table.course-sortable thead th", has_text="kNN")
+    before = column(page, 4)
+    head.locator("button").focus()
+    for key, order, descending in (("Enter", "descending", True), ("Space", "ascending", False)):
+        page.keyboard.press(key)
+        assert head.get_attribute("aria-sort") == order
+        values = [[float(text.split("±")[0].strip("★\u00a0 ")) for text in group] for group in column(page, 4)]
+        assert values == [sorted(group, reverse=descending) for group in values]
+        assert [sorted(group) for group in column(page, 4)] == [sorted(group) for group in before]
+    page.locator("table.course-sortable thead th", has_text="Method").locator("button").click()
+    assert page.locator("table.course-sortable [aria-sort]").count() == 1
+    page.close()
+
+
+def test_the_table_of_all_rows_shows_what_the_reader_asks_for(browser, server):
+    page = browser.new_page()
+    page.goto(f"{server}/book/comparison.html")
+    everything = [kind for group in column(page, 2) for kind in group]
+    page.get_by_label("Show rows with").fill("BASELINE pixels")
+    methods, kinds = ([text for group in column(page, place) for text in group] for place in (0, 2))
+    rows = list(zip(methods, kinds, strict=True))
+    assert set(rows) == {("raw pixels", "baseline")}
+    assert page.locator(".course-filter output").text_content() == f"{len(rows)} of {len(everything)} rows"
+    page.get_by_label("Show rows with").fill("")
+    assert [kind for group in column(page, 2) for kind in group] == everything
+    page.close()
+
+
+def test_the_comparison_is_a_plain_table_without_script(browser, server):
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(f"{server}/book/comparison.html")
+    assert page.locator("table.course-sortable tbody tr:not(.course-group)").count() > 10
+    assert page.locator("table.course-sortable button, .course-filter").count() == 0
+    page.close()
+
+
+@pytest.mark.parametrize("name", ["book/intro.html", "book/comparison.html", "notebooks/measuring-features.html"])
+def test_tab_reaches_every_control_in_sight(browser, server, name):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(f"{server}/{name}")
+    page.wait_for_timeout(200)
+    # each visible control is marked, and the mark is taken away when it is reached
+    wanted = page.evaluate(
+        """() => { let count = 0;
+            for (const tag of document.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")) {
+              const box = tag.getBoundingClientRect();
+              if (box.width && box.height && getComputedStyle(tag).visibility == "visible" && !tag.disabled
+                  && tag.tabIndex >= 0 && !tag.closest("[inert], dialog:not([open])")) {
+                tag.dataset.unreached = "yes"; count += 1; } }
+            return count; }"""
+    )
+    assert wanted > 20
+    unseen = []
+    for _ in range(wanted + 5):
+        page.keyboard.press("Tab")
+        unseen += page.evaluate(
+            """() => { const tag = document.activeElement, style = getComputedStyle(tag); delete tag.dataset.unreached;
+                const drawn = style.outlineStyle != "none" || style.boxShadow != "none";
+                return drawn || tag == document.body ? [] : [tag.outerHTML.slice(0, 120)]; }"""
+        )
+    left = page.evaluate(
+        "Array.from(document.querySelectorAll('[data-unreached]'), (tag) => tag.outerHTML.slice(0, 120))"
+    )
+    assert not left, f"Tab does not reach {left}"
+    assert not unseen, f"Focus cannot be seen on {unseen}"
     page.close()
 
 
