@@ -132,7 +132,9 @@ class Scorecard:
     train : ImageSet
         The images whose labels the probes may look at.
     test : ImageSet
-        The images that are scored. They are independent: of several views of one original the first is taken.
+        The images that are scored. Of several views of one original the first is taken. Groups of several classes
+        (the slides of blood smears) are no views, and are scored whole: the p-value then takes for exchangeable what
+        shares a slide.
     run : Runtime
         What `runtime.start` returned.
     seeds : sequence of int
@@ -161,7 +163,8 @@ class Scorecard:
         permutations: int = 999,
         points: int = 300,
     ):
-        self.chapter, self.train, self.test = chapter, train, test.one_per_group()
+        self.chapter, self.train = chapter, train
+        self.test = test if test.mixed_groups else test.one_per_group()
         self.run, self.seeds = run, _seeds(seeds)
         self.permutations, self.points = permutations, points
         # rows of other images are not to be compared with these

@@ -262,3 +262,12 @@ def test_the_measures_say_what_they_are():
     for measure in scorecard.MEASURES.values():
         assert measure.explanation.endswith(".")
         assert measure.low < measure.high
+
+
+def test_the_images_of_a_slide_are_all_scored(parts):
+    train, test = parts
+    slides = datasets.ImageSet(
+        test.images, test.labels, test.class_names, "slides", "a test", "CC0", groups=np.arange(len(test)) % 7
+    )
+    assert slides.mixed_groups
+    assert len(Scorecard("my-chapter", train, slides, RUN).test) == len(test)

@@ -74,6 +74,12 @@ class ImageSet:
             self.groups[rows],
         )
 
+    @property
+    def mixed_groups(self) -> bool:
+        """Whether a group holds several classes: crops of one slide, say, and not views of one original."""
+        held = np.unique(np.stack([self.groups, self.labels]), axis=1)  # each class of each group once
+        return held.shape[1] > len(np.unique(self.groups))
+
     def one_per_group(self) -> ImageSet:
         """Return the first image of each group: independent images, as a permutation test needs them."""
         return self[np.sort(np.unique(self.groups, return_index=True)[1])]
@@ -150,7 +156,7 @@ class ImageSet:
         held = held[:, held.any(axis=0)]
         if (held > 0).sum(axis=0).min() < 3:
             raise ValueError("A class has fewer than three originals: three parts need at least one each.")
-        if (held > 0).sum(axis=1).max() > 1:
+        if self.mixed_groups:
             part_of = _dealt(held, np.array([1 - validation - test, validation, test]), seed)
             return tuple(self[part_of[members] == part] for part in range(3))
         classes = held.argmax(axis=1)
