@@ -525,8 +525,9 @@ def _opening(scenes: Sequence[_Scene], assets: str, pages: str) -> str:
     scene = max(scenes, key=_contrast)
     chosen = _chosen(scene.records, 4)
     thumbnails = "\n".join(_thumbnail(scene, record, assets, pages) for record in chosen)
+    ways = ("one way", "two ways", "three ways", "four ways")[len(chosen) - 1]
     return f"""<section class="gallery-opening" aria-labelledby="gallery-opening">
-<h2 id="gallery-opening">The same {counted(len(scene.labels), "image")}, seen in {counted(len(chosen), "way")}</h2>
+<h2 id="gallery-opening">The same {counted(len(scene.labels), "image")}, seen in {ways}</h2>
 <div class="gallery-thumbnails">
 {thumbnails}
 </div>

@@ -920,6 +920,11 @@ def test_only_the_chosen_classes_are_shown_and_pointed_at(tab, origin):
     hidden = int(np.flatnonzero(labels == 0)[0])
     tab.mouse.move(*on_screen(tab, 0, hidden))
     assert tab.evaluate(f"{EXPLORER}.hovered") != hidden
+    scene.locator('[name="image"]').fill(str(hidden))  # who asks for a hidden image is shown it, and all others
+    assert len(tab.evaluate(f"{EXPLORER}.rows()")) == COUNT
+    picks.nth(1).click()
+    picks.nth(2).click()
+    assert tab.evaluate(f"{EXPLORER}.pinned") is None
     # the classes stay while the colour tells of clusters
     scene.locator('[name="colour"]').select_option("cluster")
     assert tab.evaluate(f"{EXPLORER}.rows()") == list(np.flatnonzero(labels != 0))

@@ -8,6 +8,7 @@
   const PAUSE = 1300; // milliseconds from one map to the next while a sequence plays
   const STRIP = 30; // thumbnails of selected images that are shown
   const NEAREST = 5;
+  const LATE = 12; // milliseconds: a frame that takes longer is late on a screen of 60 a second
   const FULL = { x: -0.04, y: -0.04, side: 1.08 }; // the unit square and a margin
   const CLOSEST = 0.02; // the side of the smallest view
   const STILL = matchMedia("(prefers-reduced-motion: reduce)");
@@ -102,7 +103,10 @@
       this.goal = { ...FULL };
       this.fingers = new Map();
       this.seen = true;
-      new ResizeObserver(() => this.resize()).observe(this.canvas);
+      new ResizeObserver(() => {
+        this.resize();
+        this.draw(); // at once: a canvas of another size is empty
+      }).observe(this.canvas);
       // on a telephone the maps stand under each other: what is out of sight is not drawn
       new IntersectionObserver(([entry]) => {
         this.seen = entry.isIntersecting;
@@ -115,11 +119,10 @@
     resize() {
       const width = Math.max(1, Math.round(this.canvas.clientWidth * this.ratio));
       if (this.canvas.width !== width) this.canvas.width = this.canvas.height = width;
-      this.explorer.later();
     }
 
     get ratio() {
-      return Math.min(2, devicePixelRatio || 1);
+      return this.explorer.coarse ? 1 : Math.min(2, devicePixelRatio || 1);
     }
 
     // -- where things are: data in the unit square, y up; pixels of the window, y down
@@ -218,11 +221,11 @@
     // the map's pixels, with an edge that takes what marks at the border leave over
     sheet(edge) {
       const side = this.canvas.width + 2 * edge;
-      if (this.paper?.image.width !== side) {
+      if (this.drawing?.image.width !== side) {
         const image = new ImageData(side, side);
-        this.paper = { image, edge, side, pixels: new Uint32Array(image.data.buffer) };
+        this.drawing = { image, edge, side, pixels: new Uint32Array(image.data.buffer) };
       }
-      return this.paper;
+      return this.drawing;
     }
 
     // the marks of selected rows, or of the others; a stamp for each is many times faster than paths or drawImage
@@ -442,6 +445,9 @@
       this.pinned = this.hovered = null;
       this.near = [];
       this.leader = null;
+      this.late = 0; // frames in a row
+      this.slow = this.coarse = false;
+      this.stamped = new Map();
     }
 
     part(selector) {
@@ -487,6 +493,7 @@
       on("reset", "click", () => this.clear(true));
       on("share", "click", () => this.share());
       on("picture", "click", () => this.save());
+      this.part("details").addEventListener("toggle", () => this.medoids());
       for (const link of this.section.querySelectorAll(".gallery-open")) {
         link.hidden = false;
         link.addEventListener("click", (event) => this.openCard(event, link));
@@ -545,15 +552,14 @@
 
     stamps(size, ratio) {
       const known = `${theme()} ${this.control("colour").value} ${size.toFixed(1)} ${ratio}`;
-      if (this.known !== known) {
-        this.known = known;
+      if (!this.stamped.has(known)) {
         const colours = getComputedStyle(this.section);
         this.ink = colours.getPropertyValue("--gallery-text").trim();
         this.paper = colours.getPropertyValue("--gallery-surface").trim();
         const [plain, faint] = [0.9, 0.14].map((alpha) => this.styles.map((style) => stamp(style, size * ratio, alpha)));
-        this.drawn = { plain, faint, ground: groundOf(this.paper) };
+        this.stamped.set(known, { plain, faint, ground: groundOf(this.paper) });
       }
-      return this.drawn;
+      return this.stamped.get(known);
     }
 
     // -- one frame for all that changes
@@ -563,10 +569,22 @@
         this.frame = null;
         const moves = this.advance(now);
         const follows = this.panels.map((panel) => panel.follow()).some(Boolean);
+        this.grain(moves || follows);
+        const began = performance.now();
         for (const panel of this.panels) panel.draw();
+        if (moves || follows) this.late = performance.now() - began > LATE ? this.late + 1 : 0;
         if (this.tipFor) this.placeTip();
         if (moves || follows) this.later();
       });
+    }
+
+    // where frames come late, as on a slow telephone, moving points are drawn with fewer pixels, resting ones are not
+    grain(moving) {
+      this.slow ||= this.late >= 3;
+      const coarse = moving && this.slow;
+      if (coarse === this.coarse) return;
+      this.coarse = coarse;
+      for (const panel of this.panels) panel.resize();
     }
 
     advance(now) {
@@ -648,7 +666,7 @@
     }
 
     repaint() {
-      this.known = null;
+      this.stamped.clear();
       this.later();
     }
 
@@ -662,8 +680,6 @@
     showOnly(only) {
       this.only = only;
       this.filter();
-      this.select([...this.chosen].filter((row) => !this.hidden[row]));
-      if (this.pinned !== null && this.hidden[this.pinned]) this.pin(null);
       this.describe();
       this.changed();
     }
@@ -672,6 +688,9 @@
       const { only } = this;
       const groups = only && this.groupings[only.by];
       for (let row = 0; row < this.count; row++) this.hidden[row] = Number(Boolean(only) && !only.groups.has(groups[row]));
+      // what is hidden is neither selected nor looked at: a row may have put it into another cluster
+      if ([...this.chosen].some((row) => this.hidden[row])) this.select([...this.chosen].filter((row) => !this.hidden[row]));
+      if (this.pinned !== null && this.hidden[this.pinned]) this.pin(null);
       this.later();
     }
 
@@ -852,9 +871,9 @@
       this.show(Math.max(0, number));
       if (!had) this.land();
       const [row, place = 0] = (parts.get("image") ?? "").split(".").map(Number);
-      const held = parts.has("image") && row >= 0 && row < this.count && place < this.panels.length;
+      const held = parts.has("image") && this.hidden[row] === 0 && place < this.panels.length;
       this.pin(held ? row : null, this.panels[held ? place : 0]);
-      this.select(unpackRows(parts.get("selected") ?? "", this.count));
+      this.select(unpackRows(parts.get("selected") ?? "", this.count).filter((each) => !this.hidden[each]));
       const [leader, x, y, side] = (parts.get("zoom") ?? "").split("_").map(Number);
       if (parts.has("zoom") && this.panels[leader] && side >= CLOSEST) this.lead(this.panels[leader], { x, y, side });
       this.repaint();
@@ -963,7 +982,7 @@
       csv.href = `${this.section.dataset.assets}/${this.section.dataset.scene}/${row.slug}.csv`;
       csv.download = `${this.fileName()}.csv`;
       this.picks();
-      this.medoids(row.medoids);
+      this.medoids();
       this.findNear(this.active);
       this.inspect();
       this.selected();
@@ -985,7 +1004,9 @@
       if (held) this.part(`[data-group="${held}"]`)?.focus();
     }
 
-    medoids(rows) {
+    medoids() {
+      if (!this.part("details").open) return;
+      const rows = this.scene.rows[this.row].medoids;
       const clusters = this.clusters[this.row];
       this.part(".gallery-medoids tbody").replaceChildren(...rows.map((row) => {
         const name = this.clusterName(row.cluster);
