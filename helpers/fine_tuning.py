@@ -133,13 +133,22 @@ def cut(backbone: Backbone, stage: str) -> tuple[keras.Model, keras.Model]:
     inputs, outputs = backbone.model.inputs, backbone.model.outputs
     ending = next(layer for layer in backbone.model.layers if layer.output is outputs[place])
     trunk = keras.Model(inputs, ending.input, name=f"{backbone.name}_trunk")
-    try:
-        shared = keras.Model(ending.input, outputs[-1], name=f"{backbone.name}_top")
-    except ValueError as error:
+    shared = _between(ending.input, outputs[-1], f"{backbone.name}_top")
+    if shared is None:
         raise ValueError(
             f"{backbone.name} cannot be cut at {stage!r}, for what follows takes other maps too: cut at another stage."
-        ) from error
+        )
     return trunk, _copy(shared)
+
+
+def _between(start, end, name: str) -> keras.Model | None:
+    """Return the layers between two tensors as a network, or None where they need another tensor as well."""
+    try:
+        model = keras.Model(start, end, name=name)
+    except ValueError:
+        return None
+    # Keras 3.13 notices only in use that the images are needed too
+    return model if sum(isinstance(layer, layers.InputLayer) for layer in model.layers) == 1 else None
 
 
 def unfreeze(model: keras.Model, batch_normalization: bool = False) -> None:
