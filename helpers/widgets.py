@@ -1,21 +1,28 @@
-"""Live parts of a chapter: a training curve, and sliders with a still picture for pages without a kernel."""
+"""Live parts of a chapter: a training curve, and sliders with a twin that moves on pages without a kernel."""
 
 from __future__ import annotations
 
 import base64
 import io
+import itertools
+import math
 import time
 from collections.abc import Callable, Mapping
 
 import ipywidgets
 import keras
 import matplotlib.pyplot as plt
+import numpy as np
 from IPython import get_ipython
 from IPython.display import display
+from PIL import Image
 
 from .plots import PALETTE
 
-__all__ = ["Explorer", "LiveCurve"]
+__all__ = ["STATES", "Explorer", "LiveCurve"]
+
+STATES = "application/vnd.features-without-labels.states+json"  # of the twin: only the book's pages know this type
+_MOST_STATES = 125
 
 
 class LiveCurve(keras.callbacks.Callback):
@@ -104,7 +111,11 @@ class LiveCurve(keras.callbacks.Callback):
 
 
 class Explorer:
-    """Sliders that redraw a figure; on a page without a kernel, a still picture of some of its states.
+    """Sliders that redraw a figure; on a page without a kernel, a still picture and a twin that steps through states.
+
+    The twin's states are drawn when the explorer is shown: every combination of 11 values of one or two sliders, of 5
+    values of three, of 3 values of four; with more sliders there is no twin. They leave the notebook as one sheet of
+    pictures, beside the still picture; where the book is built, the sheet and a slider for each name are laid under it.
 
     Parameters
     ----------
@@ -133,16 +144,33 @@ class Explorer:
         self._picture.value = _png(lambda: self._draw(**values))
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        # the widget for a live kernel, and beside it a picture, which a page without one shows instead
-        return {
-            "application/vnd.jupyter.widget-view+json": {
-                "version_major": 2,
-                "version_minor": 0,
-                "model_id": self.widget.model_id,
-            },
+        # the widget for a live kernel, and beside it a picture and the states, which a page without one shows instead
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
+        bundle = {
+            "application/vnd.jupyter.widget-view+json": view,
             "image/png": base64.b64encode(_png(self._still)).decode(),
             "text/plain": f"sliders for {', '.join(self.sliders)}",
         }
+        count = next((count for count in (11, 5, 3) if count ** len(self.sliders) <= _MOST_STATES), None)
+        return bundle | {STATES: self._states(count)} if count else bundle
+
+    def _states(self, count: int) -> dict:
+        """Draw the states for `count` values of each slider into one sheet, row by row; the last moves fastest."""
+        values = {name: np.linspace(s.min, s.max, count).round(3).tolist() for name, s in self.sliders.items()}
+        pictures = [
+            Image.open(io.BytesIO(_png(lambda state=state: self._draw(**dict(zip(values, state, strict=True))))))
+            for state in itertools.product(*values.values())
+        ]
+        width, height = (max(picture.size[axis] for picture in pictures) for axis in (0, 1))
+        columns = math.ceil(math.sqrt(len(pictures) * height / width))
+        rows = math.ceil(len(pictures) / columns)
+        sheet = Image.new("RGB", (columns * width, rows * height), "white")
+        for place, picture in enumerate(pictures):
+            sheet.paste(picture.convert("RGB"), (place % columns * width, place // columns * height))
+        stream = io.BytesIO()
+        sheet.save(stream, "WEBP", quality=70)
+        shape = {"columns": columns, "rows": rows, "width": width, "height": height}
+        return {"sliders": values, **shape, "sheet": base64.b64encode(stream.getvalue()).decode()}
 
 
 def _png(draw: Callable) -> bytes:

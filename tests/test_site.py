@@ -475,6 +475,26 @@ def test_tab_reaches_every_control_in_sight(browser, server, name):
     page.close()
 
 
+def test_sliders_step_through_their_states_without_a_kernel(browser, server):
+    found = [(name, image) for name in CHAPTERS for image in soup(name).select("img[data-states]")]
+    assert found, "No chapter has sliders: helpers.widgets.Explorer leaves their states in the executed notebook"
+    for name, image in found:
+        page = browser.new_page(viewport={"width": 390, "height": 900})
+        page.goto(f"{server}/{name}")
+        group = page.locator(f"img[src='{image['src']}'] + .course-explorer")
+        picture, slider = group.locator("img"), group.locator("input").last
+        slider.scroll_into_view_if_needed()
+        page.wait_for_function("tag => tag.complete && tag.naturalWidth", arg=picture.element_handle())
+        told, shown = picture.get_attribute("alt"), group.locator(".course-pane").screenshot()
+        assert told.startswith(image["alt"])
+        slider.focus()
+        page.keyboard.press("End")
+        assert picture.get_attribute("alt") != told
+        assert group.locator(".course-pane").screenshot() != shown
+        assert slider.get_attribute("aria-valuetext") == group.locator("output").last.text_content()
+        page.close()
+
+
 def test_the_first_page_leads_on(browser, server):
     page = browser.new_page()
     page.goto(f"{server}/index.html")

@@ -28,3 +28,49 @@ addEventListener("beforeprint", () => {
 addEventListener("afterprint", () => {
   document.documentElement.dataset.theme = screenTheme;
 });
+
+// The twin of a chapter's sliders: a window onto a sheet of pictures that were drawn when the page was built.
+function make(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+function explorer(still) {
+  const { sliders, columns, rows, width, height, sheet } = JSON.parse(still.dataset.states);
+  const picture = make("img", { loading: "lazy", decoding: "async", src: sheet });
+  picture.style.width = `${100 * columns}%`;
+  const pane = make("div", { className: "course-pane" }, picture);
+  pane.style.aspectRatio = `${width} / ${height}`;
+  pane.style.maxWidth = `${width}px`;
+  const controls = Object.entries(sliders).map(([name, values]) => {
+    const input = make("input", { type: "range", min: 0, max: values.length - 1, step: 1 });
+    input.value = Math.floor(values.length / 2);
+    const shown = make("output");
+    return { name, values, input, shown, label: make("label", {}, `${name} `, input, shown) };
+  });
+
+  function show() {
+    let place = 0;
+    const told = controls.map(({ name, values, input, shown }) => {
+      place = place * values.length + Number(input.value);
+      const value = String(values[input.value]).replace("-", "−");
+      shown.textContent = value;
+      input.setAttribute("aria-valuetext", value);
+      return `${name} ${value}`;
+    });
+    picture.style.translate = `${(-100 * (place % columns)) / columns}% ${(-100 * Math.floor(place / columns)) / rows}%`;
+    picture.alt = `${still.alt} Now: ${told.join(", ")}.`;
+  }
+
+  for (const { input } of controls) input.addEventListener("input", show);
+  show();
+  const count = controls.reduce((product, { values }) => product * values.length, 1);
+  const about = make("p", {}, `These sliders step through ${count} pictures of the same run.`);
+  const group = make("div", { className: "course-explorer" }, pane, ...controls.map(({ label }) => label), about);
+  group.setAttribute("role", "group");
+  group.setAttribute("aria-label", `Sliders: ${Object.keys(sliders).join(", ")}`);
+  still.after(group);
+}
+
+document.querySelectorAll("img[data-states]").forEach(explorer);

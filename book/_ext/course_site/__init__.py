@@ -22,9 +22,9 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinxcontrib import katex
 
-from helpers import comparison, datasets, gallery, results
+from helpers import comparison, datasets, gallery, results, runtime
 
-from . import assets, chapters, delivery, markup, scenes, sheets
+from . import assets, chapters, delivery, explorers, markup, scenes, sheets
 
 __all__ = ["setup"]
 
@@ -201,6 +201,7 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         shutil.rmtree(site / gallery.ASSETS, ignore_errors=True)  # no picture of an older store stays
         gallery.write_assets(results.load_readable()[0], site / gallery.ASSETS)
     assets.drop_unused(site)
+    explorers.attach(site, runtime.results_folder().parent / "notebooks")  # as book/build.py lays them out
     delivery.deliver(site, apart=[f"{directive.loads}.css" for directive in ResultsDirective.__subclasses__()])
     (site / "index.html").write_text(markup.entry_page(app.config.html_title, f"{app.config.root_doc}.html"))
 
