@@ -237,7 +237,7 @@ class _Scene:
 
     @property
     def title(self) -> str:
-        return f"{chapter_title(self.chapter)}: {self.data}"
+        return f"{chapter_title(self.chapter)}: {self.data}".replace("-", " ")
 
     @property
     def summary(self) -> str:
@@ -811,7 +811,16 @@ def _row(scene: _Scene, number: int) -> dict:
         "scores": _scores(record),
         "quality": {name: _quality(record.maps[name]) for name in scene.placed[number]},
         "maps": {name: _packed(np.round(points * 65535)) for name, points in scene.placed[number].items()},
+        "neighbours": _packed(_neighbours(record)),
     }
+
+
+def _neighbours(record: Record) -> np.ndarray:
+    """Return the images nearest to each by its features, shape (n, k); k is 0 where none are stored."""
+    count = len(record.arrays["labels"])
+    stored = record.arrays.get("neighbours", np.empty((count, 0), int))
+    fits = stored.ndim == 2 and len(stored) == count and ((stored >= 0) & (stored < count)).all()
+    return stored[:, :5] if fits else stored[:0]
 
 
 def _packed(values: np.ndarray) -> str:

@@ -70,7 +70,8 @@ class Record:
     class_names : list of str
     arrays : dict of str to ndarray
         ``labels`` int64 (n,), ``clusters`` int64 (n,), ``thumbnails`` uint8 (n, h, w, c), and one float32
-        (n, 2) for each map; row i is the same image in all of them.
+        (n, 2) for each map; row i is the same image in all of them. Where the chapter stored them, ``neighbours``
+        int64 (n, k): for each image the rows of the others that are nearest by its features, the nearest first.
     """
 
     chapter: str

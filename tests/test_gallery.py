@@ -264,6 +264,26 @@ def test_a_map_that_only_some_rows_have_is_left_out_of_the_others(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("neighbours", "kept"),
+    [
+        (np.arange(COUNT * 7).reshape(COUNT, 7) % COUNT, 5),
+        (np.arange(COUNT * 2).reshape(COUNT, 2) % COUNT, 2),
+        (np.full((COUNT, 5), COUNT), 0),
+        (np.zeros((COUNT - 1, 5), int), 0),
+        (np.zeros(COUNT, int), 0),
+        (None, 0),
+    ],
+)
+def test_stored_neighbours_are_handed_on_if_they_are_of_these_images(neighbours, kept, tmp_path):
+    row = record("a")
+    if neighbours is not None:
+        row.arrays["neighbours"] = neighbours
+    (scene,) = points([row], tmp_path).values()
+    found = words(scene["rows"][0]["neighbours"])
+    assert list(found) == ([] if not kept else list(neighbours[:, :kept].ravel()))
+
+
+@pytest.mark.parametrize(
     ("methods", "found"),
     [
         (["untrained, pool 2", "raw", "untrained, pool 10", "untrained, pool 1"], [[3, 0, 2]]),
@@ -518,6 +538,7 @@ def shown_store():
     """What the browser is shown: besides the usual a sequence of layers, and names that are long."""
     layers = [record(f"untrained, pool {number}", number, chapter="layers") for number in (3, 1, 2)]
     long = "a class whose name is longer than any screen is wide, " * 4
+    layers[1].arrays["neighbours"] = (np.arange(COUNT)[:, None] + [20, 1, 7, 30, 11]) % COUNT
     return [*store(), *layers, record("m" * 90, chapter="long", class_names=[long, long.upper(), "w" * 120])]
 
 
@@ -740,6 +761,17 @@ def test_a_search_by_index_shows_the_image_and_its_neighbours_can_be_followed(ta
     assert "There is no image 60" in scene.locator(".gallery-told").inner_text()
     field.fill("")
     inspector.locator(".gallery-hint").wait_for()
+
+
+def test_neighbours_by_features_are_shown_where_they_are_stored(tab, origin):
+    scene = explore(tab, origin, LAYERS + "#untrained-pool-1&image=50")
+    inspector = scene.locator(".gallery-inspector")
+    assert "nearest by its features" in inspector.inner_text()
+    assert numbers_in(inspector.locator("ul .gallery-thumbnail")) == [10, 51, 57, 20, 1]
+    scene.locator(".gallery-picks button").nth(50 % 3).click()  # its class alone: others are no neighbours to show
+    assert numbers_in(inspector.locator("ul .gallery-thumbnail")) == [20]
+    tab.evaluate(f"{EXPLORER}.show(2)")
+    assert "nearest on the PCA map" in inspector.inner_text()
 
 
 def test_a_box_drawn_in_one_map_selects_the_same_images_in_all(tab, origin):

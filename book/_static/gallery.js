@@ -436,7 +436,8 @@
       this.labels = words(scene.labels);
       this.clusters = scene.rows.map((row) => words(row.clusters));
       this.size = scene.count > 5000 ? 4.5 : scene.count > 1000 ? 6 : 8; // CSS pixels of a mark
-      this.maps = []; // decoded when a row is first shown
+      this.maps = []; // decoded when a row is first shown, as are
+      this.stored = []; // the neighbours by features
       this.row = 0;
       this.only = null;
       this.hidden = new Uint8Array(this.count);
@@ -710,7 +711,11 @@
       this.near = this.current === null ? [] : this.neighbours(this.current, panel.place);
     }
 
+    // by their features where those are stored, else on one map
     neighbours(from, place) {
+      const stored = (this.stored[this.row] ??= words(this.scene.rows[this.row].neighbours));
+      const each = stored.length / this.count;
+      if (each) return [...stored.slice(from * each, (from + 1) * each)].filter((row) => !this.hidden[row]);
       const target = this.target[place];
       const far = (row) => (target[2 * row] - target[2 * from]) ** 2 + (target[2 * row + 1] - target[2 * from + 1]) ** 2;
       const best = [];
@@ -1026,7 +1031,7 @@
       if (this.pinned === null) {
         box.replaceChildren(element("p", {
           className: "gallery-hint",
-          textContent: "Point at a mark to see its image and the nearest on that map. A click keeps it here.",
+          textContent: "Point at a mark to see its image and its nearest neighbours. A click keeps it here.",
         }));
       } else {
         box.replaceChildren(...this.portrait(this.pinned, true));
@@ -1049,9 +1054,13 @@
       list.setAttribute("aria-label", "Its nearest images");
       return [
         element("div", { className: "gallery-portrait" }, this.thumbnail(row, live ? 1.8 : 1), element("dl", {}, ...facts)),
-        element("p", { className: "gallery-near", textContent: `nearest on the ${this.scene.maps[place]} map` }),
+        element("p", { className: "gallery-near", textContent: `nearest ${this.nearBy(place)}` }),
         list,
       ];
+    }
+
+    nearBy(place) {
+      return this.scene.rows[this.row].neighbours ? "by its features" : `on the ${this.scene.maps[place]} map`;
     }
 
     neighbour(row, live) {
