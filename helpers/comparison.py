@@ -43,7 +43,7 @@ from html import escape
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
-from .results import Claim, Record, slug
+from .results import Claim, Curve, Record, slug
 from .scorecard import MEASURES, written
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "comparison_html",
     "comparison_markdown",
     "counted",
+    "curves_html",
     "standings",
 ]
 
@@ -69,17 +70,19 @@ _NAMED = 6  # rows in one sentence; a longer list is no sentence
 _KINDS = {"baseline": "baseline", "method": "unsupervised", "supervised": "supervised"}
 
 
-def comparison_html(records: Sequence[Record]) -> str:
+def comparison_html(records: Sequence[Record], curves: Sequence[Curve] = ()) -> str:
     """Return the comparison page as one HTML fragment.
 
     It begins with who wins where: the leader of each data set by each measure, and how many others may be first as
     well. Then follow, for each data set, a picture that ranks the rows by kNN, what may be said of its leaders, and
-    what training adds to the untrained network; then the table of all rows and what its columns mean.
+    what training adds to the untrained network; then the curves over the share of labels, where a chapter stored some,
+    the table of all rows and what its columns mean.
     ``comparison.js`` makes the table sortable and lets the reader filter it; without it the table is a plain one.
 
     Parameters
     ----------
     records : sequence of Record
+    curves : sequence of Curve
 
     Returns
     -------
@@ -102,6 +105,7 @@ def comparison_html(records: Sequence[Record]) -> str:
             _overview(ordered),
             _RULE,
             *sections,
+            *(['<h2 id="comparison-few-labels">With few labels</h2>', curves_html(curves)] if curves else []),
             '<h2 id="comparison-all-rows">All rows</h2>',
             _table(ordered),
             '<h2 id="comparison-columns">What the columns mean</h2>',
@@ -174,6 +178,24 @@ def claims_html(claims: Sequence[Claim]) -> str:
         '<div class="pst-scrollable-table-container" role="region" aria-label="What the chapters claim" tabindex="0">'
         f'<table class="table course-claims"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
+
+
+def curves_html(curves: Sequence[Curve]) -> str:
+    """Return the curves over the share of labels: a picture and a table for each method that passes labels on.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+
+    Returns
+    -------
+    str
+        Empty where there are none.
+    """
+    groups: dict[tuple, list[Curve]] = {}
+    for curve in curves:
+        groups.setdefault((curve.chapter, curve.data, curve.method), []).append(curve)
+    return "\n".join(_curves(*key, group) for key, group in groups.items())
 
 
 @dataclass(frozen=True)
@@ -628,6 +650,96 @@ def _percent(value: float, low: float) -> str:
     # the ends keep a mark's width free, so that a circle at 1.0 is not cut in half
     share = min(max((value - low) / (1 - low), 0.0), 1.0)
     return f"{2 + 96 * share:.2f}%"
+
+
+# ---- curves over the share of labels
+
+
+def _curves(chapter: str, data: str, method: str, curves: Sequence[Curve]) -> str:
+    first = curves[0]
+    heads = "".join(f'<th scope="col">{number}</th>' for number in first.per_class)
+    leaders = [_not_beaten(curves, place) for place in range(len(first.per_class))]
+    lines = "\n".join(
+        f'<tr><th scope="row"><svg class="course-key course-curve-{number}" aria-hidden="true" width="28" height="12">'
+        f'<path d="M0 6H28"/></svg> {escape(curve.features)}</th>'
+        + "".join(_curve_cell(values, number in leaders[place]) for place, values in enumerate(curve.accuracy))
+        + "</tr>"
+        for number, curve in enumerate(curves)
+    )
+    table = f"""<table class="course-curves">
+<caption>{escape(_headed(method))} on {escape(data)} ({_chapter_link(chapter)}), by labels given of each class: the
+share of hidden labels named rightly, mean ± standard deviation over {counted(len(first.accuracy[0]), "draw")} of the
+labels. ★ marks the features that no others clearly beat, draw by draw.</caption>
+<thead><tr><th scope="col">Features</th>{heads}</tr></thead>
+<tbody>
+{lines}
+</tbody>
+</table>"""
+    return f"<h3>{escape(_headed(method))}</h3>\n{_curve_picture(curves)}\n" + _scrolling(
+        f"Few labels: {method}", table
+    )
+
+
+def _headed(name: str) -> str:
+    """Return a name as it begins a heading: kNN keeps its letters."""
+    return name if any(map(str.isupper, name)) else name.capitalize()
+
+
+def _curve_cell(values: Sequence[float], best: bool) -> str:
+    spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return _number(None, f"{np.mean(values):.3f}{spread}", best)
+
+
+def _not_beaten(curves: Sequence[Curve], place: int) -> set[int]:
+    """Return which curves no other clearly beats: the draws are the same for all, so their differences are tested."""
+    accuracy = np.array([curve.accuracy[place] for curve in curves])
+    rivals, draws = max(len(curves) - 1, 1), accuracy.shape[1]
+    if draws == 1:
+        return set(range(len(curves)))
+    bound = float(stdtrit(draws - 1, 1 - (1 - _LEVEL) / 2 / rivals))
+    gaps = accuracy[None] - accuracy[:, None]  # [i, j]: by how much j is better than i
+    errors = gaps.std(axis=-1, ddof=1) / math.sqrt(draws)
+    return set(np.flatnonzero(~(gaps.mean(axis=-1) > bound * errors).any(axis=1)))
+
+
+def _curve_picture(curves: Sequence[Curve]) -> str:
+    """Draw the means over the number of labels, which stands on a logarithmic axis."""
+    width, height, left, bottom = 480, 270, 40, 40
+    numbers = np.log(curves[0].per_class)
+    reach = max(numbers[-1] - numbers[0], 1e-9)
+    across = left + 12 + (width - left - 36) * (numbers - numbers[0]) / reach
+    means = np.array([np.mean(curve.accuracy, axis=1) for curve in curves])
+    low, high = math.floor(10 * means.min()) / 10, math.ceil(10 * means.max() + 1e-9) / 10
+    ticks = np.linspace(low, high, round((high - low) / 0.1) + 1)
+
+    def up(value):
+        return height - bottom - (height - bottom - 12) * (value - low) / max(high - low, 1e-9)
+
+    grid = "".join(
+        f'<path class="course-grid" d="M{left} {up(tick):.1f}H{width - 12}"/>'
+        f'<text x="{left - 8}" y="{up(tick) + 4:.1f}" text-anchor="end">{tick:.1f}</text>'
+        for tick in ticks
+    )
+    labels = "".join(
+        f'<text x="{place:.1f}" y="{height - bottom + 18}" text-anchor="middle">{number}</text>'
+        for place, number in zip(across, curves[0].per_class, strict=True)
+    )
+    lines = "".join(
+        f'<path class="course-curve-{number}" '
+        f'd="M{" L".join(f"{x:.1f} {up(y):.1f}" for x, y in zip(across, mean, strict=True))}"/>'
+        for number, mean in enumerate(means)
+    )
+    best = curves[int(means[:, -1].argmax())].features
+    told = (
+        f"{counted(len(curves), 'curve')} of accuracy over labels given of each class, "
+        f"from {curves[0].per_class[0]} to {curves[0].per_class[-1]}; at the most labels {best} is highest. "
+        "The table below has the numbers."
+    )
+    return (
+        f'<svg class="course-curve-picture" role="img" aria-label="{escape(told)}" viewBox="0 0 {width} {height}">'
+        f'{grid}{labels}<text x="{(left + width) / 2}" y="{height - 4}" text-anchor="middle">labels per class</text>'
+        f"{lines}</svg>"
+    )
 
 
 # ---- the table

@@ -1,9 +1,9 @@
 """The results store: one JSON and one ``.npz`` for each chapter and method.
 
 The layout of the folder is ``<chapter>/<data>-<method>.json``, the same with ``.npz``,
-``<chapter>/<data>.claims.json`` with what the chapter claims and, written by `make book`,
-``<chapter>/run.json`` about the execution of the whole chapter. Files are replaced atomically:
-a reader sees the old file or the new one, never half of one.
+``<chapter>/<data>.claims.json`` with what the chapter claims, ``<chapter>/<data>.curves.json`` with its curves over the
+share of labels and, written by `make book`, ``<chapter>/run.json`` about the execution of the whole chapter. Files are
+replaced atomically: a reader sees the old file or the new one, never half of one.
 
 This module, and what reads the store, imports no Keras: the site is built in seconds.
 """
@@ -25,20 +25,23 @@ from . import runtime
 __all__ = [
     "KINDS",
     "Claim",
+    "Curve",
     "Record",
     "load",
     "load_claims",
+    "load_curves",
     "load_readable",
     "load_runs",
     "save",
     "save_claims",
+    "save_curves",
     "save_run",
     "slug",
 ]
 
 KINDS = ("baseline", "method", "supervised")
 
-_CLAIMS = ".claims.json"
+_CLAIMS, _CURVES = ".claims.json", ".curves.json"
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,31 @@ class Claim:
         return " and ".join(f"{words} {end:g}" for words, end in ends if end is not None)
 
 
+@dataclass(frozen=True)
+class Curve:
+    """How well a method names images by some features, when few labels are given.
+
+    Attributes
+    ----------
+    chapter, data : str
+        As in a `Record`.
+    features, method : str
+        What was compared with what, for example ``"raw pixels"`` and ``"propagation"``.
+    per_class : list of int
+        Labels given of each class.
+    accuracy : list of list of float
+        For each of `per_class` the share of hidden labels that were named rightly, one value per draw of the labels.
+        Value i belongs to the same draw in every curve of a chapter.
+    """
+
+    chapter: str
+    data: str
+    features: str
+    method: str
+    per_class: list[int]
+    accuracy: list[list[float]]
+
+
 def slug(name: str) -> str:
     """Return `name` as a file name: lower case, words joined by hyphens.
 
@@ -186,6 +214,24 @@ def save_claims(claims: Sequence[Claim], folder: Path | str | None = None) -> Pa
     return path
 
 
+def save_curves(curves: Sequence[Curve], folder: Path | str | None = None) -> Path:
+    """Write the curves of one chapter about one data set and return the path of their file.
+
+    Raises
+    ------
+    ValueError
+        If there are none, they are of several chapters or data sets, or do not share their numbers and draws of labels.
+    """
+    if len({(curve.chapter, curve.data) for curve in curves}) != 1:
+        raise ValueError("A file holds the curves of one chapter about one data set: give one curve or more of it.")
+    shapes = {(*curve.per_class, *map(len, curve.accuracy)) for curve in curves}
+    if len(shapes) > 1 or any(len(curve.accuracy) != len(curve.per_class) for curve in curves):
+        raise ValueError("The curves do not share their numbers of labels and their draws: compute them alike.")
+    path = Path(folder or runtime.results_folder()) / slug(curves[0].chapter) / f"{slug(curves[0].data)}{_CURVES}"
+    _replace(path, lambda stream: stream.write(_to_json([asdict(curve) for curve in curves])))
+    return path
+
+
 def save_run(chapter: str, run: Mapping, folder: Path | str | None = None) -> Path:
     """Write what the execution of a whole chapter took (seconds, key, versions) as ``run.json``."""
     path = Path(folder or runtime.results_folder()) / slug(chapter) / "run.json"
@@ -233,7 +279,7 @@ def load_readable(folder: Path | str | None = None) -> tuple[list[Record], list[
 def _record_paths(folder: Path | str | None, chapter: str | None = None) -> list[Path]:
     home = Path(folder or runtime.results_folder())
     paths = sorted(home.glob(f"{slug(chapter) if chapter else '*'}/*.json"))
-    return [path for path in paths if path.name != "run.json" and not path.name.endswith(_CLAIMS)]
+    return [path for path in paths if path.name != "run.json" and not path.name.endswith((_CLAIMS, _CURVES))]
 
 
 def _in_order(records: list[Record]) -> list[Record]:
@@ -249,7 +295,19 @@ def load_claims(folder: Path | str | None = None) -> list[Claim]:
         If a file is damaged, naming the file and what to do.
     """
     home = Path(folder or runtime.results_folder())
-    return [claim for path in sorted(home.glob(f"*/*{_CLAIMS}")) for claim in _load_claims(path)]
+    return [claim for path in sorted(home.glob(f"*/*{_CLAIMS}")) for claim in _load_several(path, Claim)]
+
+
+def load_curves(folder: Path | str | None = None) -> list[Curve]:
+    """Read the curves over the share of labels, chapter by chapter, in the order in which they were computed.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged, naming the file and what to do.
+    """
+    home = Path(folder or runtime.results_folder())
+    return [curve for path in sorted(home.glob(f"*/*{_CURVES}")) for curve in _load_several(path, Curve)]
 
 
 def load_runs(folder: Path | str | None = None) -> dict[str, dict]:
@@ -282,12 +340,13 @@ def _load_json(path: Path) -> dict | list:
         ) from error
 
 
-def _load_claims(path: Path) -> list[Claim]:
+def _load_several(path: Path, kind: type) -> list:
     try:
-        return [Claim(**described) for described in _load_json(path)]
+        return [kind(**described) for described in _load_json(path)]
     except TypeError as error:
         raise ValueError(
-            f"The results file {path} holds something else than claims ({error}): delete it and run its chapter again."
+            f"The results file {path} holds something else than {kind.__name__.lower()}s ({error}): "
+            "delete it and run its chapter again."
         ) from error
 
 

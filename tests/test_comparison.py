@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from helpers import comparison, scorecard
-from helpers.results import Claim, Record
+from helpers.results import Claim, Curve, Record
 
 RANKED = [key for key, measure in scorecard.MEASURES.items() if measure.better and key not in ("p_value", "goodness")]
 
@@ -477,3 +477,59 @@ def test_claims_show_their_values_their_band_and_whether_they_hold():
         "../notebooks/one-chapter.html",
         "../notebooks/other-chapter.html",
     ]
+
+
+# ---- curves over the share of labels
+
+
+def curve(features, accuracy, method="propagation"):
+    return Curve("few-labels", "digits", features, method, [1, 10], accuracy)
+
+
+def starred(curves):
+    """Return the features that are starred at each number of labels."""
+    lines = BeautifulSoup(comparison.curves_html(curves), "html.parser").select("tbody tr")
+    cells = [(line.th.get_text().strip(), [cell.get_text() for cell in line.find_all("td")]) for line in lines]
+    return [{name for name, row in cells if "★" in row[place]} for place in range(2)]
+
+
+def test_curves_are_compared_draw_by_draw():
+    # the draws differ by far more than the features, but in every draw the second kind is better by a little
+    draws = np.random.default_rng(0).uniform(0.2, 0.8, 12)
+    little = 0.02 + np.random.default_rng(1).normal(0, 0.004, 12)
+    curves = [
+        curve("pixels", [list(draws), list(draws)]),
+        curve("code", [list(draws + little), list(draws + little - little.mean())]),
+    ]
+    assert stats.ttest_rel(draws + little, draws).pvalue < 0.05 < stats.ttest_ind(draws + little, draws).pvalue
+    assert starred(curves) == [{"code"}, {"pixels", "code"}]
+
+
+def test_one_draw_of_the_labels_tells_nothing_apart():
+    assert starred([curve("pixels", [[0.1], [0.2]]), curve("code", [[0.9], [0.9]])]) == [{"pixels", "code"}] * 2
+
+
+def test_each_method_has_a_picture_and_a_table_of_its_curves():
+    accuracy = [[0.2, 0.4], [0.7, 0.9]]
+    curves = [curve(name, accuracy, method) for method in ("kNN", "propagation") for name in ("pixels", "<b>code")]
+    shown = BeautifulSoup(comparison.curves_html(curves), "html.parser")
+    assert [heading.get_text() for heading in shown.find_all("h3")] == ["kNN", "Propagation"]
+    first = shown.table.tbody.tr
+    assert [cell.get_text().lstrip("★\u00a0") for cell in first.find_all("td")] == ["0.300 ± 0.141", "0.800 ± 0.141"]
+    assert [head.get_text() for head in shown.table.thead.find_all("th")] == ["Features", "1", "10"]
+    assert len(shown.select("svg[role=img] path[class^=course-curve-]")) == len(curves)
+    assert all(picture["aria-label"] for picture in shown.select("svg[role=img]"))
+    assert not shown.find("b")
+
+
+def test_higher_accuracies_are_drawn_higher():
+    shown = BeautifulSoup(comparison.curves_html([curve("pixels", [[0.2], [0.9]])]), "html.parser")
+    (_, first), (_, last) = re.findall(r"([\d.]+) ([\d.]+)", shown.select_one("svg[role=img] .course-curve-0")["d"])
+    heights = {float(t.get_text()): float(t["y"]) - 4 for t in shown.select("svg text[text-anchor=end]")}
+    assert float(first) == pytest.approx(heights[0.2], abs=0.1)
+    assert float(last) == pytest.approx(heights[0.9], abs=0.1)
+
+
+def test_the_comparison_shows_curves_only_where_a_chapter_stored_some():
+    assert "With few labels" not in comparison.comparison_html(store())
+    assert "With few labels" in comparison.comparison_html(store(), [curve("pixels", [[0.1], [0.2]])])

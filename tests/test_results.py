@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import results
-from helpers.results import Claim, Record
+from helpers.results import Claim, Curve, Record
 
 
 @pytest.fixture
@@ -79,6 +79,38 @@ def test_a_damaged_file_of_claims_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=f"{path.name}.*delete it and run its chapter again"):
         results.load_claims(tmp_path)
+
+
+def curve(**changed):
+    fields = {"chapter": "my-chapter", "data": "digits", "features": "pixels", "method": "kNN"}
+    return Curve(**fields | {"per_class": [1, 10], "accuracy": [[0.1, 0.2], [0.3, 0.4]]} | changed)
+
+
+def test_curves_come_back_in_their_order_and_are_no_records(record, tmp_path):
+    curves = [curve(), curve(features="code")]
+    results.save(record, tmp_path)
+    results.save_curves(curves, tmp_path)
+    assert results.load_curves(tmp_path) == curves
+    assert results.load(tmp_path) == results.load_readable(tmp_path)[0] == [record]
+    assert results.load_claims(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["null", '[{"chapter": "a"}]', "[{"])
+def test_a_damaged_file_of_curves_is_named(tmp_path, text):
+    path = results.save_curves([curve()], tmp_path)
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"{path.name}.*delete it and run its chapter again"):
+        results.load_curves(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"data": "shapes"}, {"per_class": [1, 20]}, {"accuracy": [[0.1], [0.3]]}, {"accuracy": [[0.1, 0.2]]}],
+)
+def test_curves_that_cannot_be_compared_share_no_file(tmp_path, other):
+    with pytest.raises(ValueError, match=r"give one curve or more of it\.|compute them alike\."):
+        results.save_curves([curve(), curve(**other)], tmp_path)
+    assert results.load_curves(tmp_path) == []
 
 
 def test_claims_of_several_chapters_or_none_share_no_file(tmp_path):

@@ -98,7 +98,7 @@ class ComparisonDirective(ResultsDirective):
     loads = "comparison"
 
     def show(self, records: list[results.Record]) -> str:
-        return comparison.comparison_html(records)
+        return comparison.comparison_html(records, results.load_curves())
 
 
 class ClaimsDirective(CourseDirective):
