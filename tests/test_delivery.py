@@ -18,6 +18,7 @@ PAGE = """<html><head>
     <script src="../_static/documentation_options.js?v=56"></script>
     <script>DOCUMENTATION_OPTIONS.pagename = 'a';</script>
     <script data-kept="yes" src="../_static/first.js"></script>
+    <link rel="preload" as="script" href="../_static/second.js?v=78" />
     <script src="../_static/second.js"></script>
 </head><body class="wide"><p id="top">Text</p>
 <img alt="one" src="../_images/a.png" /><img alt="two" src="../_images/a.png" />
@@ -67,7 +68,9 @@ def test_the_style_sheets_become_one_with_the_pages_own_after_it(delivery, site)
 
 def test_scripts_wait_and_the_options_stand_in_the_page(delivery, site):
     delivery.deliver(site, apart=["page.css"])
-    scripts = BeautifulSoup((site / "book" / "a.html").read_text(), "html.parser").find_all("script")
+    page = BeautifulSoup((site / "book" / "a.html").read_text(), "html.parser")
+    assert not page.select("link[rel=preload]")
+    scripts = page.find_all("script")
     assert [script.get_text() for script in scripts[:2]] == [
         "const DOCUMENTATION_OPTIONS = {};",
         "DOCUMENTATION_OPTIONS.pagename = 'a';",

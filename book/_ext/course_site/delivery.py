@@ -72,6 +72,7 @@ def _with_one_sheet(page: str, apart: Iterable[str], version: str) -> str:
 def _with_deferred_scripts(page: str, options: str) -> str:
     """Let scripts run when the page is there, in their order; the options that inline scripts use stand in the page."""
     page = _OPTIONS.sub(lambda _: f"<script>{options}</script>", page)
+    page = re.sub(r'<link rel="preload" as="script"[^>]*>\n?', "", page)  # they would overtake the style sheet
     return re.sub(r'<script ((?:data-[^=]*="[^"]*" )?src=)', r"<script defer \1", page)
 
 
