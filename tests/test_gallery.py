@@ -940,6 +940,14 @@ def test_the_selected_images_can_be_magnified(tab, origin):
         assert side == pytest.approx(min(1.08, 1.1 * np.ptp(where, axis=0).max()), rel=1e-4)
 
 
+def test_a_link_restores_what_was_magnified_to_the_selected(tab, origin):
+    explore(tab, origin, f"{HOME}#raw-pixels&selected=0-2.9&zoom=selected")
+    assert selected(tab) == [0, 1, 2, 9]
+    side = tab.evaluate(f"{EXPLORER}.panels[0].view.side")
+    assert side == pytest.approx(min(1.08, 1.1 * np.ptp(places(tab, 0)[[0, 1, 2, 9]], axis=0).max()), rel=1e-4)
+    assert tab.evaluate(f"{EXPLORER}.fragment()") == tab.evaluate("location.hash")
+
+
 def test_only_the_chosen_classes_are_shown_and_pointed_at(tab, origin):
     scene = explore(tab, origin)
     labels = store()[0].arrays["labels"]
@@ -1089,6 +1097,59 @@ def test_on_a_telephone_a_finger_scrolls_the_page_and_a_tap_selects(browser, ori
     assert picture_of(scene.locator(".gallery-inspector .gallery-thumbnail").first) == row
     assert scene.locator(".gallery-tip").is_hidden()
     context.close()
+
+
+def test_two_fingers_magnify_and_one_leaves_the_page_to_scroll(browser, origin):
+    context = browser.new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+    tab = context.new_page()
+    explore(tab, origin)
+    x, y = on_screen(tab, 0, 5)
+    devices = context.new_cdp_session(tab)
+
+    def touch(kind, *fingers):
+        places = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(fingers)]
+        devices.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    touch("touchStart", (x - 20, y))
+    touch("touchStart", (x - 20, y), (x + 20, y))
+    for apart in range(24, 80, 8):
+        touch("touchMove", (x - apart, y), (x + apart, y))
+    touch("touchEnd")
+    tab.wait_for_function(f"{EXPLORER}.panels.every(({{ goal }}) => goal.side < 1)")
+    assert tab.evaluate("visualViewport.scale") == 1  # the map, not the page
+    assert selected(tab) == []
+    top = tab.evaluate("scrollY")
+    touch("touchStart", (x, y))
+    for way in range(0, 120, 12):
+        touch("touchMove", (x, y - way))
+    touch("touchEnd")
+    tab.wait_for_function(f"scrollY > {top}")
+    context.close()
+
+
+def test_tab_reaches_every_control_of_the_explorer_and_shows_where_it_is(tab, origin):
+    scene = explore(tab, origin)
+    scene.locator("summary").click()
+    scene.locator(".gallery-medoids button").first.click()
+    scene.locator('[name="image"]').fill("3")
+    wanted = "button:enabled, select, input, a[href], canvas, summary, [tabindex='0']"
+    count = scene.locator(wanted).count()
+    unmarked = set()
+    tab.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    for _ in range(count + 20):
+        tab.keyboard.press("Tab")
+        unmarked |= set(
+            tab.evaluate(
+                """() => {
+                    const tag = document.activeElement;
+                    tag.dataset.reached = "yes";
+                    return getComputedStyle(tag).outlineStyle === "none" ? [tag.outerHTML.slice(0, 90)] : [];
+                }"""
+            )
+        )
+    left = scene.locator(f":is({wanted}):not([data-reached])")
+    assert [each.evaluate("(tag) => tag.outerHTML.slice(0, 90)") for each in left.all()] == []
+    assert not [tag for tag in unmarked if not tag.startswith(("<body", "<html"))]
 
 
 def test_what_cannot_be_loaded_is_told_and_the_pictures_remain(tab, origin):

@@ -445,7 +445,7 @@
       this.chosen = new Set();
       this.pinned = this.hovered = null;
       this.near = [];
-      this.leader = null;
+      this.leader = null; // the map that is magnified, or "selected"
       this.late = 0; // frames in a row
       this.slow = this.coarse = false;
       this.stamped = new Map();
@@ -821,8 +821,9 @@
 
     fit() {
       const rows = [...this.chosen];
-      this.leader = null;
+      this.leader = "selected";
       for (const panel of this.panels) panel.aim(panel.around(rows));
+      this.changed();
     }
 
     dragBy(choice) {
@@ -855,7 +856,8 @@
       if (this.pinned !== null) note("image", `${this.pinned}.${this.active.place}`);
       const chosen = packRows(this.chosen);
       if (chosen.length < 1500) note("selected", chosen); // a longer address is not passed on by every program
-      if (this.leader) {
+      if (this.leader === "selected") note("zoom", "selected");
+      else if (this.leader) {
         const { x, y, side } = this.leader.goal;
         note("zoom", [this.leader.place, ...[x, y, side].map((value) => value.toFixed(4))].join("_"));
       }
@@ -881,6 +883,7 @@
       this.select(unpackRows(parts.get("selected") ?? "", this.count).filter((each) => !this.hidden[each]));
       const [leader, x, y, side] = (parts.get("zoom") ?? "").split("_").map(Number);
       if (parts.has("zoom") && this.panels[leader] && side >= CLOSEST) this.lead(this.panels[leader], { x, y, side });
+      if (parts.get("zoom") === "selected") this.fit();
       this.repaint();
       this.ready = had;
       if (number >= 0) this.part("").scrollIntoView();
@@ -930,7 +933,7 @@
         page.put(`<svg x="${left}" y="${top}" width="${side}" height="${side}">${this.marksOf(panel, side)}</svg>`);
         page.put(`<rect x="${left}" y="${top}" width="${side}" height="${side}" fill="none" stroke="#d5dbe1"/>`);
         const quality = (row.quality[this.scene.maps[place]] ?? [["no such map stored", ""]]).map((pair) => pair.join(" "));
-        page.put(`<text x="${left}" y="${top + side + 16}" font-size="11">${escaped(quality.join(", "))}</text>`);
+        page.put(`<text x="${left}" y="${top + side + 16}" font-size="10">${escaped(quality.join(", "))}</text>`);
       });
       page.y = top + side + 26;
       const by = this.control("colour").value;
