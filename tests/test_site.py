@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
 import re
 import shutil
 import threading
@@ -153,7 +154,10 @@ def test_a_page_says_what_it_is(page):
     assert len(soup(page).select("article h1")) == 1
     assert description is not None
     assert 20 <= len(description["content"]) <= 160
-    assert soup(page).select_one("meta[property='og:title']")["content"] in soup(page).title.text
+    shared = {tag["property"].removeprefix("og:"): tag["content"] for tag in soup(page).select("meta[property^='og:']")}
+    assert shared["title"] in soup(page).title.text
+    assert shared["url"].endswith(f"/{page}")
+    assert (SITE / shared["image"].removeprefix(shared["url"].removesuffix(page))).is_file()
 
 
 def test_every_icon_in_use_is_drawn():
@@ -171,6 +175,7 @@ BUDGETS = {"book/intro.html": 1_000_000} | dict.fromkeys(CHAPTERS, 3_000_000)  #
 @pytest.mark.parametrize("page", BUDGETS)
 def test_a_page_keeps_to_its_weight(page):
     used = {unquote(urlsplit(address).path) for tag in soup(page).select(LOADING) for address in addresses(tag)}
+    used |= {json.loads(image["data-states"])["sheet"] for image in soup(page).select("img[data-states]")}
     files = [(SITE / page).parent / address for address in used if not address.startswith("image/")]
     fonts = (SITE / "_static" / "vendor" / "katex" / "fonts").glob("*.woff2")  # a browser loads some of them
     weight = sum(path.stat().st_size for path in [SITE / page, *files, *fonts])
