@@ -713,6 +713,7 @@ def _live(scene: _Scene) -> str:
 <button type="button" name="picture">Picture (SVG)</button></span>
 </div>
 <p class="gallery-told" role="status"></p>
+<p class="gallery-spoken gallery-hidden" role="status"></p>
 <div class="gallery-below">
 <div class="gallery-inspector" role="region" aria-label="The image"></div>
 <div>

@@ -738,6 +738,9 @@ def test_the_keyboard_walks_from_image_to_image_and_selects(tab, origin):
     assert picture_of(inspector.locator(".gallery-thumbnail").first) == row
     assert f"image {row} class {store()[0].class_names[row % 3]}" in " ".join(inspector.inner_text().split())
     assert numbers_in(inspector.locator("ul .gallery-thumbnail")) == nearest(where, row)
+    spoken = scene.locator(".gallery-spoken").inner_text()
+    assert spoken.startswith(f"Image {row}: class {store()[0].class_names[row % 3]}, cluster")
+    assert f"Nearest on the PCA map: {nearest(where, row)[0]}, " in spoken
     tab.keyboard.press("Enter")
     assert selected(tab) == [row]
     tab.keyboard.press("+")

@@ -1030,6 +1030,7 @@
 
     inspect() {
       const box = this.part(".gallery-inspector");
+      this.part(".gallery-spoken").textContent = this.pinned === null ? "" : this.inWords(this.pinned);
       const held = box.contains(document.activeElement);
       if (this.pinned === null) {
         box.replaceChildren(element("p", {
@@ -1042,6 +1043,17 @@
       }
     }
 
+    // for who hears the page: the inspector in one sentence
+    inWords(row) {
+      const near = this.neighbours(row, this.active.place).map((other) => `${other}, ${this.className(other)}`);
+      const about = `Image ${row}: class ${this.className(row)}, ${this.clusterName(this.clusters[this.row][row])}`;
+      return `${about}. Nearest ${this.nearBy(this.active.place)}: ${near.join("; ") || "none"}.`;
+    }
+
+    className(row) {
+      return this.scene.classes[this.labels[row]];
+    }
+
     // an image, what is known of it, and its neighbours on the map at hand
     portrait(row, live) {
       const { place } = live ? this.active : this.tipFor;
@@ -1049,7 +1061,7 @@
       const cluster = this.clusters[this.row][row];
       const facts = definitions([
         ["image", String(row)],
-        ["class", this.scene.classes[this.labels[row]]],
+        ["class", this.className(row)],
         ["cluster", this.clusterName(cluster).replace("cluster ", "")],
         ["error", this.wrong[row] ? "in the cluster of another class" : "none"],
       ]);
@@ -1077,7 +1089,7 @@
       const { columns, rows, width, height } = this.scene.sprites;
       const box = element("span", { className: "gallery-thumbnail" });
       box.setAttribute("role", "img");
-      box.setAttribute("aria-label", `image ${row}, class ${this.scene.classes[this.labels[row]]}`);
+      box.setAttribute("aria-label", `image ${row}, class ${this.className(row)}`);
       const [w, h] = [width * scale, height * scale];
       Object.assign(box.style, {
         width: `${w}px`,
