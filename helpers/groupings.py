@@ -99,7 +99,7 @@ def nmi(labels, clusters, average: str = "arithmetic") -> float:
     geometric mean, https://doi.org/10.1162/153244303321897735
     """
     check_choice(average, AVERAGES, "average of the entropies")
-    return float(normalized_mutual_info_score(*_pair(labels, clusters), average_method=average))
+    return min(1.0, float(normalized_mutual_info_score(*_pair(labels, clusters), average_method=average)))  # rounding
 
 
 def ami(labels, clusters) -> float:
@@ -113,7 +113,7 @@ def ami(labels, clusters) -> float:
     ----------
     Vinh, Epps and Bailey (2010), https://jmlr.org/papers/v11/vinh10a.html
     """
-    return float(adjusted_mutual_info_score(*_pair(labels, clusters)))
+    return min(1.0, float(adjusted_mutual_info_score(*_pair(labels, clusters))))  # rounding
 
 
 def ari(labels, clusters) -> float:
@@ -246,7 +246,8 @@ def chance_agreement(
 
     References
     ----------
-    Patefield (1981), Algorithm AS 159, Applied Statistics 30(1), 91-97, which SciPy implements.
+    Patefield (1981), Algorithm AS 159, Applied Statistics 30(1), 91-97, and Boyett (1979), Algorithm AS 144, 28(3),
+    329-332, the faster of which SciPy takes: both draw from the same distribution.
 
     Examples
     --------
@@ -264,6 +265,7 @@ def chance_agreement(
             f"`label_counts` sum to {rows.sum()} and `cluster_counts` to {columns.sum()}: both count the same images."
         )
     check_whole(draws, "draws", 1)
+    check_whole(seed, "seed", 0)
     check_choice(average, AVERAGES, "average of the entropies")
     tables = random_table.rvs(rows, columns, size=draws, random_state=np.random.default_rng(seed))
     return ChanceAgreement(
@@ -276,8 +278,11 @@ def agreement(
 ) -> Agreement:
     """Score clusters against labels, with intervals and p-values.
 
-    *Is it chance?* The p-values permute the labels. They hold for images that are exchangeable: where images come
-    in groups (cells of one slide, frames of one film), they are too small.
+    Both answers hold for images that are exchangeable. Where images come in groups (cells of one slide, frames of one
+    film) and classes and clusters both go with the groups, there is less evidence than images: then the p-values are
+    too small and the intervals too narrow.
+
+    *Is it chance?* The p-values permute the labels.
 
     *How sure is it?* The intervals resample the images with replacement, the clusters as they are. They tell how
     far the score would move with other images of the same kind; another run of the clustering may move it further,
@@ -326,6 +331,7 @@ def agreement(
     clusters = check_labels(clusters, len(labels), "clusters")
     check_whole(permutations, "permutations", 1)
     check_whole(resamples, "resamples", 1)
+    check_whole(seed, "seed", 0)
     check_number(level, "level", 0, 1, strictly=True)
     table = contingency_matrix(labels, clusters)
     chance = chance_agreement(table.sum(axis=1), table.sum(axis=0), permutations, seed)
@@ -337,7 +343,7 @@ def agreement(
         ari_interval=_interval(_ari_of(draws), scores[2], level, least=-0.5),
         nmi_p_value=chance.nmi_p_value(scores[0]),
         ari_p_value=chance.ari_p_value(scores[2]),
-        g_p_value=chance.g_test(min(scores[0], 1.0)),
+        g_p_value=chance.g_test(scores[0]),
         level=level,
         permutations=permutations,
         resamples=resamples,

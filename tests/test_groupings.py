@@ -83,6 +83,19 @@ def test_scores_are_scikit_learns():
     assert groupings.ami(labels, clusters) == metrics.adjusted_mutual_info_score(labels, clusters)
 
 
+def test_a_perfect_clustering_scores_no_more_than_one_whatever_the_rounding():
+    random, above = np.random.default_rng(0), 0
+    for _ in range(60):
+        k, n = random.integers([2, 5], [8, 200])
+        labels = np.r_[np.arange(k), random.integers(0, k, n)]
+        clusters = (labels + 1) % k
+        above += metrics.normalized_mutual_info_score(labels, clusters) > 1
+        assert 1 - 1e-9 < groupings.nmi(labels, clusters) <= 1
+        assert 1 - 1e-9 < groupings.ami(labels, clusters) <= 1
+        assert groupings.agreement(labels, clusters, permutations=9, resamples=1).nmi_p_value <= 0.2
+    assert above  # what scikit-learn gives exceeds 1 now and then, by its last digit
+
+
 def test_ari_can_be_minus_one_half():
     assert groupings.ari([0, 0, 1, 1], [0, 1, 0, 1]) == -0.5
 
@@ -278,6 +291,7 @@ def test_counts_of_different_images_are_refused():
     [
         ({"permutations": 0}, "permutations=0, but it is a whole number of 1 or more"),
         ({"resamples": 0}, "resamples=0, but it is a whole number of 1 or more"),
+        ({"seed": -1}, "seed=-1, but it is a whole number of 0 or more"),
         ({"level": 1}, "level=1, but it is a number strictly between 0 and 1"),
     ],
 )
