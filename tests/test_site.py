@@ -315,22 +315,21 @@ def axe_violations(page) -> list[str]:
     return [f"{each['id']} ({each['impact']}): {each['nodes'][0]['html'][:160]}" for each in found]
 
 
-@pytest.fixture(scope="module")
-def visits(browser, server) -> list[Visit]:
-    """Open every page in every view, once for all the tests below."""
+@pytest.fixture(scope="module", params=VIEWS, ids=lambda view: f"{view[0]}-{view[1]}")
+def visits(request, browser, server) -> list[Visit]:
+    """Open every page in one view, once for all the tests below."""
     seen = []
-    for view in VIEWS:
-        for name in PAGES:
-            if name == "index.html":  # it only leads on
-                continue
-            visit = Visit(name, view)
-            page = watched(browser, visit)
-            page.goto(f"{server}/{name}", wait_until="load")
-            page.wait_for_timeout(100)  # deferred scripts of the theme
-            visit.overhang = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            visit.violations = axe_violations(page) if view in AXE_VIEWS else []
-            page.close()
-            seen.append(visit)
+    for name in PAGES:
+        if name == "index.html":  # it only leads on
+            continue
+        visit = Visit(name, request.param)
+        page = watched(browser, visit)
+        page.goto(f"{server}/{name}", wait_until="load")
+        page.wait_for_timeout(100)  # deferred scripts of the theme
+        visit.overhang = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        visit.violations = axe_violations(page) if visit.view in AXE_VIEWS else []
+        page.close()
+        seen.append(visit)
     return seen
 
 
