@@ -623,12 +623,15 @@ def _sample_note(scene: _Scene) -> str:
 def _legend(scene: _Scene) -> str:
     items = []
     for number, name in enumerate(scene.class_names):
-        style = _style(number)
-        colours = f"--light:{style['light']};--dark:{style['dark']}"
-        shape = f'<path d="{style["path"]}"/>'
-        swatch = f'<svg aria-hidden="true" viewBox="-.6 -.6 1.2 1.2" style="{colours}">{shape}</svg>'
-        items.append(f"<li>{swatch}{escape(name)}</li>")
+        items.append(f"<li>{_swatch(number)}{escape(name)}</li>")
     return f'<ul class="gallery-legend" aria-label="Classes">{"".join(items)}</ul>'
+
+
+def _swatch(number: int) -> str:
+    style = _style(number)
+    colours = f"--light:{style['light']};--dark:{style['dark']}"
+    shape = f'<path d="{style["path"]}"/>'
+    return f'<svg aria-hidden="true" viewBox="-.6 -.6 1.2 1.2" style="{colours}">{shape}</svg>'
 
 
 def _card(scene: _Scene, record: Record, assets: str) -> str:
@@ -677,17 +680,26 @@ def _scores(record: Record) -> list[tuple[str, str]]:
 
 
 def _live(scene: _Scene) -> str:
-    """Return the frame of the explorer; ``gallery.js`` fills it. All controls are the browser's own."""
+    """Return the explorer as it begins; ``gallery.js`` brings it to life. All controls are the browser's own.
+
+    It holds the first row's numbers, so that nothing on the page moves when the script takes over.
+    """
+    first = scene.records[0]
+    picks = "".join(
+        f'<button type="button" aria-pressed="false">{_swatch(number)}{escape(scene.class_names[number])}</button>'
+        for number in np.unique(scene.labels)
+    )
     rows = _options([(slug(record.method), record.method) for record in scene.records])
     series = _options([("", "all rows"), *((slug(title), title) for title, _ in _series(scene.records))])
     panels = "\n".join(
         f'<figure><figcaption><strong>{escape(name)}</strong></figcaption><div class="gallery-panel">'
         f'<canvas tabindex="0" role="application" aria-roledescription="map" aria-describedby="gallery-keys" '
-        f'aria-label="{escape(name)} map"></canvas></div><dl class="gallery-quality"></dl></figure>'
+        f'aria-label="{escape(name)} map"></canvas></div>'
+        f'<dl class="gallery-quality">{_entries(_quality(first.maps.get(name, {})))}</dl></figure>'
         for name in scene.maps
     )
     last = len(scene.labels) - 1
-    return f"""<section class="gallery-live" aria-label="Explore the maps" hidden>
+    return f"""<section class="gallery-live" aria-label="Explore the maps" inert>
 <div class="gallery-controls">
 <label>Features <select name="row">{rows}</select></label>
 <label class="gallery-slide"><span>Slide through <output></output></span>
@@ -697,11 +709,11 @@ def _live(scene: _Scene) -> str:
 <label>Colour by <select name="colour">{_options([("class",) * 2, ("cluster",) * 2, ("error",) * 2])}</select></label>
 <label>Image <input type="number" name="image" min="0" max="{last}" step="1" placeholder="0 to {last}"></label>
 </div>
-<div class="gallery-picks" role="group" aria-label="Show only some groups"></div>
+<div class="gallery-picks" role="group" aria-label="Show only some groups">{picks}</div>
 <div class="gallery-panels">
 {panels}
 </div>
-<dl class="gallery-scores"></dl>
+<dl class="gallery-scores">{_entries(_scores(first))}</dl>
 <div class="gallery-tools">
 <label>Dragging <select name="drag">{_options(_DRAGS)}</select></label>
 <button type="button" name="in">Zoom in</button>

@@ -180,8 +180,8 @@ def test_the_pages_work_without_script():
     soups = [page(store()), *scenes(store()).values()]
     assert not any(soup.find_all("script") for soup in soups)
     for soup in soups:
-        assert all(part.has_attr("hidden") for part in soup.select(".gallery-live, .gallery-open"))
-        assert not [button for button in soup.find_all("button") if not button.find_parent(hidden=True)]
+        assert all(link.has_attr("hidden") for link in soup.select(".gallery-open"))
+        assert not [each for each in soup.select("button, select, input") if not each.find_parent(inert=True)]
 
 
 def test_names_are_unique_and_nothing_comes_from_elsewhere(tmp_path):
@@ -1155,12 +1155,29 @@ def test_tab_reaches_every_control_of_the_explorer_and_shows_where_it_is(tab, or
     assert not [tag for tag in unmarked if not tag.startswith(("<body", "<html"))]
 
 
+def test_nothing_moves_when_the_explorer_comes_to_life(tab, origin):
+    tab.route("**/points.js", lambda route: route.abort())
+    measure = """() => ["figure", ".gallery-tools", ".gallery-below", "#gallery-rows"].map((part) => {
+        const box = document.querySelector(part).getBoundingClientRect();
+        return [box.x, box.y + scrollY];
+    })"""
+    tab.add_init_script(
+        f"addEventListener('DOMContentLoaded', () => {{ window.before = ({measure})(); }}, {{ capture: true }})"
+    )
+    tab.goto(f"{origin}/book/{HOME}")
+    tab.locator(".gallery-notes").wait_for()
+    before = tab.evaluate("window.before")
+    tab.unroute("**/points.js")
+    explore(tab, origin)
+    assert np.allclose(tab.evaluate(measure), before, atol=1)
+
+
 def test_what_cannot_be_loaded_is_told_and_the_pictures_remain(tab, origin):
     tab.route("**/points.js", lambda route: route.abort())
     tab.goto(f"{origin}/book/{HOME}")
     tab.locator(".gallery-notes").wait_for()
     assert "cannot be explored" in tab.locator(".gallery-notes").inner_text()
-    assert tab.locator(".gallery-live").is_hidden()
+    assert tab.locator(".gallery-live").count() == 0
     assert tab.locator(".gallery-card").count() == 3
 
 

@@ -464,7 +464,7 @@
       this.section.style.setProperty("--gallery-sprites", `url("${address}")`);
       // fetched now, so that the first image that is pointed at is there at once
       this.sprites = element("img", { src: address }).decode().catch(() => this.tell("The images cannot be loaded."));
-      this.part("").hidden = false;
+      this.part("").inert = false;
       this.tip = element("div", { className: "gallery-tip", hidden: true });
       this.tip.setAttribute("aria-hidden", "true"); // the inspector says the same, once a reader stays
       this.part("").append(this.tip);
@@ -1243,7 +1243,7 @@
       section.explorer.open();
     } catch (error) {
       const text = `The maps cannot be explored: ${error.message} The pictures below show them.`;
-      section.querySelector(".gallery-live").before(element("p", { className: "gallery-notes", role: "status", textContent: text }));
+      section.querySelector(".gallery-live").replaceWith(element("p", { className: "gallery-notes", role: "status", textContent: text }));
       throw error;
     }
   }
