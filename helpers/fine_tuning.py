@@ -18,7 +18,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from . import weights as stored
 from .backbones import Backbone, batch_normalizations, measure_statistics
 from .features import forward
-from .validation import check_choice, check_images, check_labels, check_number, check_whole
+from .validation import check_choice, check_images, check_labels, check_number, check_regular, check_whole
 
 __all__ = ["FineTuned", "calibrate", "check_class_weights", "class_weights", "cut", "fine_tune", "unfreeze"]
 
@@ -84,9 +84,11 @@ def check_class_weights(weights: Mapping[int, float], class_names: Sequence[str]
     Raises
     ------
     ValueError
-        If a class has no weight, a weight has no class, or a weight is not a number above 0.
+        If they are no dictionary, a class has no weight, a weight has no class, or a weight is not a number above 0.
     """
     numbered = ", ".join(f"{number}: {name}" for number, name in enumerate(class_names))
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"The class weights are {weights!r}: give a dictionary, with one for each of {numbered}.")
     strangers = [key for key in weights if isinstance(key, bool) or key not in range(len(class_names))]
     if strangers:
         raise ValueError(f"The class weights name class {strangers[0]!r}, but there are these classes: {numbered}.")
@@ -178,9 +180,10 @@ def calibrate(network: Backbone | keras.Model, images, *, batch_size: int = 256,
     on other images may gain or lose by it.
 
     The images are drawn into batches at random. In order they might hold one class to a batch, and a batch is
-    normalised by its own statistics while it is measured. The means and variances of the batches are averaged, which
-    Wu and Johnson call precise statistics; with one batch they are those of the images. What goes into a later layer
-    was normalised by the layers before it.
+    normalised by its own statistics while it is measured. The means and variances of the batches are averaged; with
+    one batch they are those of the images. Wu and Johnson, who call such statistics precise, add the variance of the
+    batches' means, which is left out here: in batches drawn at random it is about the share 1 / `batch_size` of what
+    images differ in. What goes into a later layer was normalised by the layers before it.
 
     Parameters
     ----------
@@ -212,7 +215,7 @@ def calibrate(network: Backbone | keras.Model, images, *, batch_size: int = 256,
     model = getattr(network, "model", network)
     if not batch_normalizations(model):
         raise ValueError(f"{network.name} has no BatchNormalization: there is nothing to measure, go on without.")
-    images = check_images(images) if isinstance(network, Backbone) else np.asarray(images, np.float32)
+    images = check_images(images) if isinstance(network, Backbone) else _checked_inputs(images)
     order = np.random.default_rng(seed).permutation(len(images))
     parts = np.array_split(order, -(-len(images) // batch_size))
     measure_statistics(model, (ops.convert_to_tensor(images[rows]) for rows in parts))
@@ -220,6 +223,13 @@ def calibrate(network: Backbone | keras.Model, images, *, batch_size: int = 256,
         return network
     source = f"{network.source}, BatchNormalization measured on {len(images)} images"
     return replace(network, source=source, digest=stored.digest(model))
+
+
+def _checked_inputs(images) -> np.ndarray:
+    images = np.asarray(check_regular(images, "images"), np.float32)
+    if images.size == 0 or not np.isfinite(images).all():
+        raise ValueError("`images` are none, or hold NaN or infinity: give one image or more, of finite numbers.")
+    return images
 
 
 # Fine-tuning
@@ -309,6 +319,8 @@ def fine_tune(
         training diverges.
     """
     settings = _checked_settings(epochs, batch_size, learning_rate, momentum)
+    if not np.iterable(seeds):
+        raise ValueError(f"seeds={seeds!r} is no list of seeds: give one or more, as in seeds=(0, 1, 2).")
     seeds = [check_whole(seed, "seed", 0) for seed in seeds]
     if not seeds:
         raise ValueError("There are no seeds: give one or more, as in seeds=(0, 1, 2).")
@@ -414,10 +426,12 @@ class _Training:
             ).history
             for name, shown in _MEASURES.items():
                 history[shown].append(float(found[name][-1]))
-            if not np.isfinite(found["loss"][-1]):
+            losses = found["loss"][-1], found["val_loss"][-1]  # the latter alone sees an epoch's last step
+            if not np.isfinite(losses).all():
                 raise ValueError(
-                    f"The training diverged in epoch {epoch + 1} of seed {seed} (its loss is {found['loss'][-1]}): "
-                    f"use a smaller learning_rate than {self.settings.learning_rate}, or `calibrate` random weights."
+                    f"The training diverged in epoch {epoch + 1} of seed {seed} (its loss is {losses[0]}, that of the "
+                    f"validation set {losses[1]}): use a smaller learning_rate than {self.settings.learning_rate}, "
+                    f"or `calibrate` random weights."
                 )
         return history
 

@@ -123,6 +123,10 @@ def test_a_class_without_images_and_a_label_without_a_class_are_refused(labels, 
         ({"platelet": 1}, r"^The class weights name class 'platelet', but there are these classes: 0: red cell"),
         ({0: 1, 1: 1}, r"^The class weights leave out 'platelet': give one for each of 0: red cell, 1: white cell"),
         ({0: 1, 1: 0, 2: 1}, r"^weight of 'white cell'=0, but it is a number more than 0\.$"),
+        (
+            [1.0, 1.0, 2.0],
+            r"^The class weights are \[1\.0, 1\.0, 2\.0\]: give a dictionary, with one for each of 0: red",
+        ),
         ({0: 1, 1: 1, 2: math.nan}, r"^weight of 'platelet'=nan, but it is a number more than 0\.$"),
     ],
 )
@@ -259,6 +263,10 @@ def test_what_cannot_be_calibrated_is_refused(backbone):
         fine_tuning.calibrate(keras.Sequential([keras.Input((4,)), layers.Dense(2)], name="plain"), np.ones((3, 4)))
     with pytest.raises(ValueError, match="NaN or infinite, but images lie in"):
         fine_tuning.calibrate(backbone, np.full((3, 8, 8, 3), np.nan))
+    _, top = fine_tuning.cut(backbone, "early")
+    for maps in (np.zeros((0, 3, 3, 6)), np.full((4, 3, 3, 6), np.nan)):
+        with pytest.raises(ValueError, match=r"^`images` are none, or hold NaN or infinity: give one image or more"):
+            fine_tuning.calibrate(top, maps)
 
 
 # ------------------------------------------------------------------------------------------------------ fine-tuning
@@ -386,6 +394,7 @@ def test_balanced_accuracy_is_scikit_learns_over_any_batches():
         ({"learning_rate": 0}, r"^learning_rate=0, but it is a number more than 0\.$"),
         ({"momentum": 1}, "^momentum=1 never forgets a gradient, and diverges: give a number below 1"),
         ({"seeds": [-1]}, r"^seed=-1, but it is a whole number of 0 or more\.$"),
+        ({"seeds": 3}, r"^seeds=3 is no list of seeds: give one or more, as in seeds=\(0, 1, 2\)\.$"),
         ({"seeds": []}, "^There are no seeds: give one or more"),
     ],
 )
@@ -405,6 +414,12 @@ def test_sets_of_other_classes_are_refused(backbone, train, validation):
     other = ImageSet(validation.images, validation.labels, ("a", "b", "c"), "other", "", "")
     with pytest.raises(ValueError, match=r"^The training set has the classes \('red cell'.*split one set into both"):
         fine_tuning.fine_tune(backbone, train, other, stage="early")
+
+
+def test_a_training_that_diverges_in_its_very_last_step_is_named(backbone, train, validation):
+    options = {"stage": "penultimate", "epochs": 1, "batch_size": len(train), "learning_rate": 1e39}
+    with pytest.raises(ValueError, match=r"^The training diverged in epoch 1 .* \(its loss is 1\.0986.*use a smaller"):
+        fine_tuning.fine_tune(backbone, train, validation, **options)
 
 
 def test_weights_that_are_nan_and_a_training_that_diverges_are_named(train, validation):
