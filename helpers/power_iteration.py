@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from itertools import combinations
 
 import numpy as np
 from scipy import sparse
@@ -11,7 +10,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import pairwise_distances_argmin_min
+from sklearn.metrics import pairwise_distances_argmin_min, pairwise_distances_chunked
 from sklearn.neighbors import kneighbors_graph
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
@@ -23,6 +22,7 @@ __all__ = ["PowerIterationClustering"]
 
 _CONSTANT = 1e-12  # relative spread of a vector below which it is constant but for rounding
 _DIGITS = 6  # of values in units of their spread: k-means takes closer ones for equal
+_MEGABYTES = 64  # of distances between pieces at a time
 
 
 class PowerIterationClustering(ClusterMixin, BaseEstimator):
@@ -248,7 +248,7 @@ class _Piece:
 def _iterate(walk, starts: np.ndarray, tol: float, max_iter: int) -> tuple[np.ndarray, int]:
     """Return the vector of each start, shape (n, starts), and the steps until the last had stopped."""
     vectors = starts / np.abs(starts).sum(axis=0)
-    changes = vectors.copy()  # the paper's first change is the start itself
+    changes = vectors.copy()  # the first change, as if from 0: a single step never suffices
     going = np.arange(vectors.shape[1])
     for step in range(1, max_iter + 1):
         following = _step(walk, vectors[:, going])
@@ -302,17 +302,34 @@ def _pieces(graph) -> list[np.ndarray]:
 
 def _linked(graph, rows, pieces: list[np.ndarray]):
     """Join pieces by edges between their nearest rows: as few as connect all, and the shortest."""
-    links = {}
-    lengths = np.zeros((len(pieces), len(pieces)))
-    for one, other in combinations(range(len(pieces)), 2):
-        nearest, distances = pairwise_distances_argmin_min(rows[pieces[one]], rows[pieces[other]])
-        least = int(distances.argmin())
-        links[one, other] = pieces[one][least], pieces[other][nearest[least]]
-        lengths[one, other] = distances[least]
-    tree = minimum_spanning_tree(lengths + np.triu(np.full_like(lengths, lengths.max() or 1.0), 1)).tocoo()
-    ends = np.array([links[pair] for pair in zip(*map(np.ndarray.tolist, tree.coords), strict=True)]).T
+    gaps = _gaps(rows, pieces)
+    tree = minimum_spanning_tree(np.triu(gaps + (gaps.max() or 1.0), 1)).tocoo()  # a length of 0 would be no edge
+    ends = np.array([_nearest(rows, pieces[one], pieces[other]) for one, other in zip(*tree.coords, strict=True)]).T
     edges = sparse.csr_array((np.ones(len(ends[0])), tuple(ends)), shape=graph.shape)
     return sparse.csr_array(graph.maximum(edges).maximum(edges.T))
+
+
+def _gaps(rows, pieces: list[np.ndarray]) -> np.ndarray:
+    """Return the distances between the nearest rows of two pieces, shape (pieces, pieces), above the diagonal."""
+    ordered, firsts = rows[np.concatenate(pieces)], np.cumsum([0, *map(len, pieces)])
+    gaps = np.zeros((len(pieces), len(pieces)))
+    for number, piece in enumerate(pieces[:-1]):
+        others, starts = ordered[firsts[number + 1] :], firsts[number + 1 : -1] - firsts[number + 1]
+        parts = pairwise_distances_chunked(
+            rows[piece],
+            others,
+            reduce_func=lambda part, _, starts=starts: np.minimum.reduceat(part, starts, axis=1),
+            working_memory=_MEGABYTES,
+        )
+        gaps[number, number + 1 :] = np.concatenate(list(parts)).min(axis=0)
+    return gaps
+
+
+def _nearest(rows, one: np.ndarray, other: np.ndarray) -> tuple[int, int]:
+    """Return the row of each of two pieces that is nearest to the other piece."""
+    nearest, distances = pairwise_distances_argmin_min(rows[one], rows[other])
+    least = int(distances.argmin())
+    return one[least], other[nearest[least]]
 
 
 def _check_graph(graph):
@@ -320,7 +337,7 @@ def _check_graph(graph):
     n, columns = graph.shape
     if n != columns:
         raise ValueError(f"The graph has shape ({n}, {columns}), but it joins n rows with n rows.")
-    graph = sparse.csr_array(graph)
+    graph = sparse.csr_array(graph, copy=True)  # it is the caller's, and is to stay as it is
     graph.eliminate_zeros()
     if graph.nnz and graph.data.min() < 0:
         raise ValueError(f"The graph holds {graph.data.min():.3g}, but weights are 0 or more.")

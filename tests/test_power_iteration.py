@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from scipy.spatial.distance import cdist
 from sklearn.base import clone
 from sklearn.cluster import SpectralClustering
@@ -157,6 +157,17 @@ def test_sparse_and_dense_graphs_give_the_same(container):
     assert np.array_equal(dense.embedding_, same.embedding_)
 
 
+def test_a_graph_that_holds_zeros_stays_as_it_is():
+    graph, _ = joined((15, 20))
+    place = sparse.coo_array(np.ones_like(graph))  # each weight stored, most of them 0
+    given_graph = sparse.csr_array((graph.ravel(), place.coords), shape=graph.shape)
+    assert given_graph.nnz == graph.size
+    before = given_graph.copy()
+    PowerIterationClustering(2, affinity="precomputed", random_state=0).fit(given_graph)
+    for name in ("data", "indices", "indptr"):
+        assert np.array_equal(getattr(given_graph, name), getattr(before, name))
+
+
 def test_sparse_and_dense_rows_give_the_same():
     rows, _ = near_blobs()
     estimator = PowerIterationClustering(3, random_state=0)
@@ -253,6 +264,21 @@ def test_with_more_pieces_than_clusters_rows_are_linked_where_they_are_nearest()
         assert np.linalg.norm(rows[one] - rows[other]) == pytest.approx(between.min())
         assert weight == 1
     assert {tuple(sorted(labels[list(pair)])) for pair in zip(*links.coords, strict=True)} == {(0, 1), (1, 2), (2, 3)}
+
+
+@pytest.mark.parametrize("container", [np.array, sparse.csr_array])
+def test_the_links_between_many_pieces_are_a_shortest_spanning_tree(container, monkeypatch):
+    monkeypatch.setattr(power_iteration, "_MEGABYTES", 0.01)  # a few rows at a time
+    random = np.random.default_rng(0)
+    rows = (random.normal(size=(25, 1, 3)) * 40 + random.normal(size=(25, 12, 3))).reshape(-1, 3)
+    member = np.repeat(np.arange(25), 12)
+    gaps = np.array([[cdist(rows[member == a], rows[member == b]).min() for a in range(25)] for b in range(25)])
+    found = PowerIterationClustering(2, n_neighbors=11, random_state=0).fit(container(rows)).affinity_matrix_.toarray()
+    links = np.argwhere(np.triu(found * (member[:, None] != member)))
+    lengths = np.linalg.norm(rows[links[:, 0]] - rows[links[:, 1]], axis=1)
+    assert len(links) == 24
+    assert connected_components(found)[0] == 1
+    assert lengths.sum() == pytest.approx(minimum_spanning_tree(gaps).sum())
 
 
 def test_copies_of_rows_in_pieces_are_linked_too():
