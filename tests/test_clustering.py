@@ -58,6 +58,17 @@ def test_more_clusters_than_rows_are_refused(k):
         clustering.cluster(np.eye(5), k)
 
 
+def test_a_single_row_is_refused():
+    with pytest.raises(ValueError, match=r"^`features` has 1 row, but clusters are groups of rows: give two or more"):
+        clustering.cluster(np.ones((1, 4)), 2)
+
+
+@pytest.mark.parametrize("method", clustering.METHODS)
+def test_a_seed_that_is_none_is_refused_by_every_method(method):
+    with pytest.raises(ValueError, match=r"^seed=-1, but it is a whole number of 0 or more\.$"):
+        clustering.cluster(np.eye(5), 2, method, seed=-1)
+
+
 def test_an_unknown_method_suggests_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'k-means'"):
         clustering.cluster(np.eye(5), 2, method="kmeans")
@@ -325,7 +336,10 @@ def test_stability_repeats_with_the_seed():
 @pytest.mark.parametrize(
     ("keywords", "sentence"),
     [
-        ({"share": 0.4}, "two samples of 16 of 40 rows may share none: take more than half"),
+        ({"share": 0.4}, "two samples of 16 of 40 rows may share fewer than two: take a larger share"),
+        ({"share": 0}, "share=0, but two samples of 0 of 40 rows may share fewer than two"),
+        ({"share": 0.5}, "two samples of 20 of 40 rows may share fewer than two"),
+        ({"seed": -1}, "seed=-1, but it is a whole number of 0 or more"),
         ({"share": 1.2}, "share=1.2, but it is a number from 0 to 1"),
         ({"resamples": 1}, "resamples=1, but it is a whole number of 2 or more"),
         ({"k": 33}, "33 clusters asked for with 32 rows"),
