@@ -359,7 +359,8 @@ def silhouettes(features, clusters, names: Sequence[str] | None = None, ax=None,
     Each image is a line as long as its silhouette (b - a) / max(a, b), with a its mean distance to the rest of its
     cluster and b to the nearest other cluster; the images of a cluster stand in order. A cluster that is there is
     broad to the end, one cut out of a larger cloud tapers off, and what reaches below 0 lies nearer to another
-    cluster. The dashed line is the mean over all images.
+    cluster. An image alone in its cluster has the silhouette 0, by convention. The dashed line is the mean over all
+    images.
 
     Parameters
     ----------
