@@ -163,6 +163,12 @@ def test_a_class_in_fewer_than_three_groups_cannot_be_split():
         crops(np.array([[3, 1], [3, 1], [3, 0], [3, 0]])).split()
 
 
+@pytest.mark.parametrize(("validation", "test"), [(0.01, 0.3), (0.1, 0.01), (0.49, 0.5)])
+def test_fractions_too_small_for_an_image_of_each_class_are_refused(unequal, validation, test):
+    with pytest.raises(ValueError, match=rf"^validation={validation} and test={test} of 100 originals are too few for"):
+        unequal.split(validation, test)
+
+
 def test_groups_that_cannot_give_each_part_every_class_are_refused():
     # each class lies in three of four groups, so any two groups meet in some class, and must be in different parts
     held = 5 * (1 - np.eye(4, dtype=int))

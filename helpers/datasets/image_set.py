@@ -141,8 +141,8 @@ class ImageSet:
         Raises
         ------
         ValueError
-            If the fractions leave a part empty, a class has too few groups for three parts, no part could be given
-            every class, or the seed is not whole.
+            If the fractions leave a part empty or with fewer originals than classes, a class has too few groups for
+            three parts, no split was found that gives each part every class, or the seed is not whole.
         """
         check_whole(seed, "seed", 0)
         if not (validation > 0 and test > 0 and validation + test < 1):
@@ -160,11 +160,17 @@ class ImageSet:
             part_of = _dealt(held, np.array([1 - validation - test, validation, test]), seed)
             return tuple(self[part_of[members] == part] for part in range(3))
         classes = held.argmax(axis=1)
-        rest, test_groups = train_test_split(groups, test_size=test, random_state=seed, stratify=classes)
-        classes_of_rest = classes[np.searchsorted(groups, rest)]
-        train_groups, validation_groups = train_test_split(
-            rest, test_size=validation / (1 - test), random_state=seed, stratify=classes_of_rest
-        )
+        try:
+            rest, test_groups = train_test_split(groups, test_size=test, random_state=seed, stratify=classes)
+            classes_of_rest = classes[np.searchsorted(groups, rest)]
+            train_groups, validation_groups = train_test_split(
+                rest, test_size=validation / (1 - test), random_state=seed, stratify=classes_of_rest
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"validation={validation} and test={test} of {len(groups)} originals are too few for images of each of "
+                f"{held.shape[1]} classes: give larger fractions that leave enough to train, or a larger set."
+            ) from error
         return tuple(self[np.isin(self.groups, part)] for part in (train_groups, validation_groups, test_groups))
 
 
