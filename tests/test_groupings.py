@@ -216,6 +216,18 @@ def test_p_values_keep_their_level_at_chance():
         assert 0.02 < rejected < 0.085
 
 
+def test_p_values_are_too_small_where_classes_and_clusters_go_with_groups_of_images():
+    # ten slides, each with its own mixture of the classes, and each as a whole in a cluster that knows only its stain
+    random, p_values = np.random.default_rng(0), []
+    for seed in range(150):
+        slides = random.integers(0, 10, 466)
+        limits = random.dirichlet([10, 5, 5], 10).cumsum(axis=1)[slides]
+        labels = (random.uniform(size=(466, 1)) > limits[:, :2]).sum(axis=1)
+        clusters = np.resize([0, 1, 2], 10)[slides]
+        p_values.append(groupings.agreement(labels, clusters, permutations=199, resamples=1, seed=seed).nmi_p_value)
+    assert np.mean(np.array(p_values) <= 0.05) > 0.3
+
+
 @pytest.mark.parametrize("share", [0, 0.1, 0.35, 0.6, 0.85])
 def test_intervals_hold_the_scores_of_the_population_as_often_as_they_say(share):
     # what the docstring of `agreement` promises for three classes, three clusters and hundreds of images
