@@ -389,16 +389,18 @@ def measure_statistics(model: keras.Model, batches: Iterable) -> None:
     """
     normalizations = batch_normalizations(model)
     before = [(layer.momentum, layer.trainable) for layer in normalizations]
-    for layer in normalizations:
-        layer.trainable = True  # otherwise it would only look its statistics up
     seen = 0
-    for images in batches:
+    try:
         for layer in normalizations:
-            layer.momentum = seen / (seen + len(images))
-        model(images, training=True)
-        seen += len(images)
-    for layer, (momentum, trainable) in zip(normalizations, before, strict=True):
-        layer.momentum, layer.trainable = momentum, trainable
+            layer.trainable = True  # otherwise it would only look its statistics up
+        for images in batches:
+            for layer in normalizations:
+                layer.momentum = seen / (seen + len(images))
+            model(images, training=True)
+            seen += len(images)
+    finally:  # a run that is stopped by hand must not leave layers that learn
+        for layer, (momentum, trainable) in zip(normalizations, before, strict=True):
+            layer.momentum, layer.trainable = momentum, trainable
 
 
 def small_encoder(shape: tuple[int, int, int], dimensions: int = 128, seed: int = 0) -> keras.Sequential:

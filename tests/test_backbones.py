@@ -307,6 +307,21 @@ def test_frozen_layers_are_measured_and_stay_frozen_and_nothing_else_changes():
     assert sorted(changed) == ["moving_mean", "moving_variance"]
 
 
+def test_layers_are_as_they_were_when_measuring_is_stopped():
+    normalization = layers.BatchNormalization()
+    model = keras.Sequential([keras.Input((4, 4, 2)), normalization])
+    normalization.trainable = False
+
+    def batches():
+        yield np.ones((8, 4, 4, 2), np.float32)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        backbones.measure_statistics(model, batches())
+    assert not normalization.trainable
+    assert normalization.momentum == 0.99
+
+
 # ------------------------------------------------------------------------------------------ weights with names
 
 
