@@ -122,7 +122,8 @@ def cut(backbone: Backbone, stage: str) -> tuple[keras.Model, keras.Model]:
     Returns
     -------
     trunk : keras.Model
-        Images (n, h, w, c) in [0, 1] to the map (n, h', w', d) of which the stage is the mean.
+        Images (n, h, w, c) in [0, 1] to the map (n, h', w', d) of which the stage is the mean (in Inception-v3, but
+        for its last stage, the map laid flat).
     top : keras.Model
         That map to the features (n, d') of the last stage.
 
