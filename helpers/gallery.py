@@ -8,8 +8,8 @@ selection, and the images themselves. Without JavaScript the pictures, their num
 What the pages show lies in files of its own (`write_assets`), not in the pages: pictures are fetched when they are
 scrolled to, points and thumbnails where a scene is opened, and a page stays a few kilobytes. The points come
 as a script rather than as JSON, because a page opened from a disk may load scripts but may not fetch files.
-The browser draws the points on plain canvases, pixel by pixel. BokehJS did it before: 1.3 MB for the site, and with
-10,000 points on three maps 6 frames a second while they moved, where the canvases reach 40 on the same two busy cores.
+The browser draws the points on plain canvases, pixel by pixel: 10,000 points on three maps move smoothly, which a
+charting library that keeps an object for each point did not reach.
 
 A map's orientation and scale mean nothing in t-SNE and UMAP, and its signs mean nothing in PCA; so each map is
 fitted into the unit square and turned (PCA: mirrored only) to lie like that of the scene's first row. Distances

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -368,7 +369,10 @@ class Scorecard:
         drawn = self.maps(record.method)
         classes = len(np.unique(self.test.labels))  # as in `score`
         clusters = clustering.cluster(self._features[record.method], classes, seed=self.seeds[0])
+        shown = self._features[record.method][: self.points]
+        near = NearestNeighbors(n_neighbors=5).fit(shown).kneighbors(return_distance=False)  # an image is not its own
         arrays = {
+            "neighbours": near,
             "labels": self.drawn.labels,
             "clusters": clustering.align(self.test.labels, clusters)[: self.points],
             "thumbnails": _thumbnails(self.drawn.images),
