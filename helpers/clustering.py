@@ -87,7 +87,8 @@ def scaled(features, scale: str = "length") -> np.ndarray:
         say) does not decide in which cluster it falls; a row of zeros stays one. ``'none'`` leaves the rows alone.
         ``'standardised'`` brings each column to mean 0 and variance 1, so that all columns count alike; columns that
         are nearly constant, like the border of digits, are blown up with the rest. ``'whitened'`` does so with
-        principal components: as many as a tenth of the rows, 2 to 50, and none without variance.
+        principal components: as many as a tenth of the rows, 2 to 50, and none with less than a millionth of the
+        variance of the first, which is taken for rounding.
 
     Returns
     -------
@@ -408,7 +409,7 @@ def _scaler(features: np.ndarray, scale: str, components: int | None = None) -> 
 
 
 def _whitener(features: np.ndarray, components: int) -> PCA:
-    """Return principal components scaled to variance 1, without those that are only rounding."""
+    """Return principal components scaled to variance 1, without those that may be only rounding."""
     found = _principal_components(features, components, whiten=True)
     rank = int(np.sum(found.explained_variance_ > 1e-6 * found.explained_variance_[0]))
     return found if rank == found.n_components_ else _principal_components(features, rank, whiten=True)
