@@ -128,7 +128,8 @@ def cluster(features, k: int, method: str = "k-means", seed: int = 0, scale: str
             of all pairs in memory: 400 MB for 10,000 rows.
         ``'spectral'``
             k-means on the leading eigenvectors of a graph that joins each row to its 10 nearest
-            (`helpers.probing.neighbour_graph`). It finds clusters of any shape that the graph holds together.
+            (`helpers.probing.neighbour_graph`). It finds clusters of any shape that the graph holds together. Of many
+            rows it is the dearest: 10,000 of noise took a minute and 1.3 GB on one core, power iteration a second.
         ``'power iteration'``
             k-means on one mixture of those eigenvectors, in the same graph; see
             `helpers.power_iteration.PowerIterationClustering`.
