@@ -177,8 +177,9 @@ def unfreeze(model: keras.Model, batch_normalization: bool = False) -> None:
 def calibrate(network: Backbone | keras.Model, images, *, batch_size: int = 256, seed: int = 0):
     """Measure the means and variances of BatchNormalization anew, on images without labels; train nothing.
 
-    Random weights need it: their statistics are as built, 0 and 1, and belong to no images. Weights that were trained
-    on other images may gain or lose by it.
+    It mends a network whose weights moved while its running statistics lagged behind, or that gets other images than
+    it was trained on. Whether it helps is to be measured: a deep network with random weights, whose statistics are as
+    built, 0 and 1, is nearly linear, and a linear probe may read *less* from it once every layer is normalised.
 
     The images are drawn into batches at random. In order they might hold one class to a batch, and a batch is
     normalised by its own statistics while it is measured. The means and variances of the batches are averaged; with
@@ -293,7 +294,7 @@ def fine_tune(
     Parameters
     ----------
     backbone : Backbone
-        Not changed. Measure random weights first (`calibrate`).
+        Not changed.
     train, validation : ImageSet
         The validation set is only looked at. It is not the test set.
     stage : str, optional
