@@ -243,13 +243,13 @@ def build_site(build: Build) -> None:
 
 def report(build: Build) -> str:
     """Return the scorecard of every chapter and what each run took, as text."""
-    lines = []
+    lines, (records, complaints) = [], results.load_readable(build.store)
     for chapter, run in results.load_runs(build.store).items():
-        rows = scorecard.table_rows(results.load(build.store, chapter))
+        rows = scorecard.table_rows([record for record in records if record.chapter == chapter])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines += ["", f"{chapter}: {run['seconds']:.0f} s, {run['cells']} cells, {run['peak_mebibytes']} MiB"]
         lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(lines)
+    return "\n".join([*lines, *complaints])
 
 
 def main() -> None:
