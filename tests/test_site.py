@@ -9,7 +9,6 @@ import functools
 import http.server
 import json
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -209,13 +208,11 @@ def test_the_printed_book_leads_to_itself_or_to_the_web(monkeypatch):
     assert not [address for address in loaded if missing("book.html", address)]
 
 
+@pytest.mark.usefixtures("chromium")
 def test_a_document_is_printed_with_an_outline_and_no_path_of_this_machine(monkeypatch, tmp_path):
-    pytest.importorskip("playwright", reason="Playwright is not installed.")
     monkeypatch.syspath_prepend(str(SITE.parents[1] / "book"))
     import pdf
 
-    if pdf.chromium() is None:
-        pytest.skip("No Chromium was found: install one, or run `playwright install chromium`.")
     document = SITE / "printed-by-a-test.html"
     try:
         document.write_text(pdf.one_document(SITE, ["book/status.html"]), encoding="utf-8")
@@ -283,14 +280,11 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed.")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    with sync_api.sync_playwright() as playwright:
-        found = next(filter(None, map(shutil.which, names)), None) or playwright.chromium.executable_path
-        if not Path(found).exists():
-            pytest.skip("No Chromium was found: install one, or run `playwright install chromium`.")
-        started = playwright.chromium.launch(executable_path=found, args=FLAGS)
+def browser(chromium):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield started
         started.close()
 
