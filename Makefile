@@ -1,13 +1,13 @@
 # Features Without Labels. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test serve notebooks readme format lock bench clean test-jax test-torch test-keras-3.13
+.PHONY: help book pdf test serve notebooks readme format lock bench clean assignments grade quizzes slides offline-kit adopt check-links test-jax test-torch test-keras-3.13
 
 # the newest Python of the supported ones that really starts: a shim of a version manager may not
 ifndef PYTHON
 PYTHON := $(firstword $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c "" 2>/dev/null && command -v $$p; done))
 endif
 VENV ?= .venv
-EXTRAS ?= tensorflow book test
+EXTRAS ?= tensorflow book teaching test
 RUN = $(VENV)/bin/python
 # uv is taken from PATH, else fetched by pip into a folder of its own
 UV = $(firstword $(shell command -v uv) .venv-uv/bin/uv)
@@ -55,6 +55,31 @@ format: $(VENV)/installed  ## format code and notebooks, strip the notebooks' ou
 	@$(RUN) -m ruff check --fix-only --quiet .
 	@$(RUN) -m ruff format .
 	@$(RUN) -m nbstripout --keep-id --extra-keys "metadata.widgets metadata.colab metadata.accelerator" notebooks/*.ipynb
+
+# the tools for instructors; each module says what it does with --help
+TEACH = PYTHONPATH=book $(RUN) -m teaching
+CLASS_SEED ?= 0
+
+assignments: $(VENV)/installed  ## student, solution and grader editions of the assignments for CLASS_SEED=0
+	@$(TEACH).assign --class-seed $(CLASS_SEED)
+
+grade: $(VENV)/installed  ## grade the notebooks in SUBMISSIONS=folder: points as CSV, a feedback page per student
+	@$(TEACH).grade "$(SUBMISSIONS)" --class-seed $(CLASS_SEED)
+
+quizzes: $(VENV)/installed  ## write the quizzes into the chapters, and as QTI for Canvas and Moodle
+	@$(TEACH).quizzes
+
+slides: $(VENV)/installed  ## slides of every chapter from its executed notebook
+	@$(TEACH).slides
+
+offline-kit: $(VENV)/installed  ## one folder for a classroom without a network; WEIGHTS=folder adds pretrained weights
+	@$(TEACH).kit $(if $(WEIGHTS),--weights "$(WEIGHTS)")
+
+adopt:  ## after forking: write the address REPO=owner/name, SITE=https://... into everything
+	@$(PYTHON) book/address.py "https://github.com/$(REPO)" $(if $(SITE),--site "$(SITE)")
+
+check-links: $(VENV)/installed  ## ask every address in the book and the README whether it answers
+	@$(TEACH).links
 
 lock: | $(UV)  ## resolve the newest versions into uv.lock
 	@$(UV) lock --upgrade

@@ -1,0 +1,1 @@
+"""Tools for instructors: assignments, grading, quizzes, slides, the offline kit."""
