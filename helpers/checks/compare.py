@@ -198,7 +198,7 @@ def _as_number(answer: Any) -> float:
     if answer.size != 1:
         raise WrongAnswer(f"one number is asked for, and this has the shape {answer.shape}.")
     value = answer.item()
-    if isinstance(value, bool) or isinstance(value, complex):
+    if isinstance(value, bool | complex):
         raise WrongAnswer(f"a number is asked for, and this is {value!r}.")
     if not math.isfinite(value):
         raise WrongAnswer(f"this is {value}: something was divided by zero, or a logarithm of zero was taken.")
