@@ -3,7 +3,6 @@
 import ast
 import graphlib
 import hashlib
-import importlib.util
 import os
 import re
 import shutil
@@ -90,14 +89,6 @@ def run(*command: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess:
 def tool(name: str) -> str:
     """Return the path of a command line tool of this virtual environment."""
     return shutil.which(name, path=str(Path(sys.executable).parent)) or pytest.fail(f"{name} is not installed")
-
-
-def address_module():
-    spec = importlib.util.spec_from_file_location("address", ROOT / "book" / "address.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["address"] = module  # dataclasses look their own module up
-    spec.loader.exec_module(module)
-    return module
 
 
 # Ranges and versions
@@ -233,65 +224,6 @@ def test_make_help_lists_every_target():
 def test_the_address_agrees_everywhere():
     checked = run(sys.executable, "book/address.py")
     assert checked.returncode == 0, checked.stderr
-
-
-@pytest.fixture
-def copy(tmp_path):
-    """A copy of the repository's files."""
-    for path in tracked_files():
-        target = tmp_path / path.relative_to(ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
-    return tmp_path
-
-
-def test_a_fork_gets_its_own_address_with_one_command(copy):
-    old = address_module().read(copy)
-    rewritten = run(sys.executable, "book/address.py", "https://github.com/Someone/their.course", cwd=copy)
-    assert rewritten.returncode == 0, rewritten.stderr
-    assert run(sys.executable, "book/address.py", cwd=copy).returncode == 0
-    left = [path for path in copy.rglob("*") if path.is_file() and old.course in (text_of(path) or "")]
-    assert left == []
-    configuration = yaml.safe_load((copy / "_config.yml").read_text(encoding="utf-8"))
-    assert configuration["repository"]["url"] == "https://github.com/Someone/their.course"
-    assert configuration["html"]["baseurl"] == "https://someone.github.io/their.course/"
-
-
-def test_rewriting_the_address_and_back_changes_no_byte(copy):
-    old = address_module().read(copy)
-    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    for repository in ("https://github.com/Someone/their.course", old.repository):
-        run(sys.executable, "book/address.py", repository, cwd=copy)
-    changed = [path for path, content in before.items() if path.read_bytes() != content]
-    assert changed == []
-
-
-@pytest.mark.parametrize(
-    ("name", "line"),
-    [
-        ("README.md", "[Colab](https://colab.research.google.com/github/them/theirs/blob/main/notebooks/a.ipynb)"),
-        ("README.md", "git clone https://github.com/them/theirs"),
-        ("CITATION.cff", "repository-code: https://github.com/them/theirs"),
-        ("notebooks/chapter.ipynb", '"course = https://github.com/them/theirs/archive/refs/tags/v0.0.0.zip"'),
-    ],
-)
-def test_another_address_is_noticed_and_mended(copy, name, line):
-    path = copy / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text((text_of(path) if path.exists() else "") + f"\n{line}\n", encoding="utf-8")
-    checked = run(sys.executable, "book/address.py", cwd=copy)
-    assert checked.returncode == 1
-    assert name in checked.stderr
-    assert line in checked.stderr
-    run(sys.executable, "book/address.py", address_module().read(copy).repository, cwd=copy)
-    assert run(sys.executable, "book/address.py", cwd=copy).returncode == 0
-
-
-def test_an_address_that_colab_cannot_open_is_refused(copy):
-    refused = run(sys.executable, "book/address.py", "https://gitlab.com/someone/course", cwd=copy)
-    assert refused.returncode == 2
-    assert "https://gitlab.com/someone/course is no address" in refused.stderr
-    assert "Traceback" not in refused.stderr
 
 
 # Rules of the text
