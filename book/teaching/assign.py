@@ -17,6 +17,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import random
 import re
 import shutil
@@ -353,6 +354,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--no-run", action="store_true", help="leave the solutions without outputs")
     options = parser.parse_args(arguments)
+    # TensorFlow's own lines would stand in the outputs of the solutions
+    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "0"}
     for slug in (bar := tqdm(options.slugs or slugs(), unit="assignment")):
         bar.set_postfix_str(slug)
         try:
