@@ -5,6 +5,7 @@ import io
 import json
 import random
 import re
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -248,8 +249,23 @@ def test_every_letter_is_right_for_some_class(slug):
 
 def test_the_archive_for_gradescope_installs_this_version_of_the_course(built):
     with zipfile.ZipFile(next(built(SLUGS[0]).glob("grader/*.zip"))) as archive:
-        assert archive.read("requirements.txt").decode().strip() == assign._requirement()
+        environment = yaml.safe_load(archive.read("environment.yml"))
         assert {"tests/q1.py", "setup.sh", "otter_config.json"} <= set(archive.namelist())
+    (installed,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert assign._requirement() in installed
+
+
+@pytest.mark.parametrize(("name", "score"), [("solution", 12), ("student", 0)])
+def test_the_archive_for_gradescope_gives_the_same_points(name, score, built, tmp_path):
+    folder = built("convolutional-autoencoder")
+    (archive,) = folder.glob("grader/*.zip")
+    submission = folder / name / "convolutional-autoencoder.ipynb"
+    otter = Path(sys.executable).with_name("otter")
+    command = [otter, "run", "-a", archive, "-o", tmp_path, "--no-logo", submission]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    tests = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["tests"]
+    assert sum(test.get("score", 0) for test in tests) == score
 
 
 def test_the_manifest_has_the_checksum_of_every_file(built):

@@ -76,8 +76,8 @@ def begin(assignment: str, class_seed: int) -> Numbers:
     return _current
 
 
-def check(name: str, answer: Any) -> bool:
-    """Print one line on an answer, and return whether it passed what can be checked without giving it away.
+def check(name: str, answer: Any) -> None:
+    """Print one line on an answer: what is off, or that it passed what can be checked without giving it away.
 
     Parameters
     ----------
@@ -97,15 +97,12 @@ def check(name: str, answer: Any) -> bool:
         raise RuntimeError('No assignment was begun: run the set-up cell, which calls checks.begin("...", seed).')
     question = _question(_current.assignment, name)
     try:
-        passed = question(answer, _current) or "this looks right; the grader will try it on more."
+        told = question(answer, _current) or "this looks right; the grader will try it on more."
     except WrongAnswer as wrong:
-        print(f"{name}: {wrong}")
-        return False
+        told = wrong
     except Exception as error:  # an answer of a kind that the question did not think of
-        print(f"{name}: this answer cannot be compared ({type(error).__name__}: {error}). Read again what is asked.")
-        return False
-    print(f"{name}: {passed}")
-    return True
+        told = f"this answer cannot be compared ({type(error).__name__}: {error}). Read again what is asked."
+    print(f"{name}: {told}")
 
 
 def fresh() -> np.random.Generator:
