@@ -54,7 +54,7 @@ readme: book  ## write the README's results table and picture from the results s
 format: $(VENV)/installed  ## format code and notebooks, strip the notebooks' outputs
 	@$(RUN) -m ruff check --fix-only --quiet .
 	@$(RUN) -m ruff format .
-	@$(RUN) -m nbstripout --keep-id --extra-keys "metadata.widgets metadata.colab metadata.accelerator" notebooks/*.ipynb
+	@$(RUN) -m nbstripout --keep-id --extra-keys "metadata.widgets metadata.colab metadata.accelerator" notebooks/*.ipynb notebooks/assignments/*.ipynb
 
 # the tools for instructors; each module says what it does with --help
 TEACH = PYTHONPATH=book $(RUN) -m teaching

@@ -30,6 +30,7 @@ FLOORS = {
     "comparison": 6,
     "scorecard": 5,
     "results": 5,
+    "checks": 4,
     "plots": 4,
     "widgets": 4,
     "separability": 3,
