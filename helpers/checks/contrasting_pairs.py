@@ -272,7 +272,8 @@ def pairs_of_images() -> list[tuple]:
     draw, cases = fresh(), []
     for originals, views, n in ((8, 3, 25), (12, 2, 40)):
         groups = np.repeat(np.arange(originals), views)[draw.permutation(originals * views)]
-        pairs = draw.integers(0, len(groups), (n, 2))
+        alike = np.stack([np.flatnonzero(groups == one)[:2] for one in range(originals)])
+        pairs = draw.permutation(np.concatenate([alike, draw.integers(0, len(groups), (n, 2))]))
         cases.append((pairs, groups, draw.permutation(originals)[: originals // 3]))
     return cases
 
@@ -315,7 +316,7 @@ def embeddings(numbers: SimpleNamespace) -> dict[str, tuple[np.ndarray, np.ndarr
     found = (
         places[0] + 0.35 * noise[0],
         centre + 1e-4 * noise[1],
-        circle + 0.02 * noise[2],
+        circle + 0.006 * noise[2],
         np.stack([places[1], places[2] - 0.25 * places[1]]) + 0.1 * noise[3],
     )
     by_number = dict(zip(numbers.networks, found, strict=True))
