@@ -25,7 +25,6 @@ from pathlib import Path
 
 KIT = Path(__file__).resolve().parent
 SUMS = "SHA256SUMS"
-# what systems leave on every disk that they touch
 _LEFT_BY_SYSTEMS = (".DS_Store", "._*", ".Spotlight-V100", ".Trashes", ".fseventsd", "Thumbs.db", "desktop.ini")
 _LEFT_BY_SYSTEMS += ("System Volume Information", "__pycache__")
 # stays in the kit; the rest is copied to the student
@@ -77,11 +76,12 @@ def extra(kit):
     """Return one sentence for each file that is not on the list; what systems leave behind is passed over."""
     listed = sums(kit)
     found = (path.relative_to(kit) for path in sorted(kit.rglob("*")) if not path.is_dir())
-    names = [path.as_posix() for path in found if not any(map(_left_by_a_system, path.parts))]
+    names = [path.as_posix() for path in found if not any(map(left_by_a_system, path.parts))]
     return [f"{name} is extra: {SUMS} does not list it." for name in names if name not in listed and name != SUMS]
 
 
-def _left_by_a_system(name):
+def left_by_a_system(name):
+    """Return whether a file or folder of this name is one that systems leave on every disk that they touch."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in _LEFT_BY_SYSTEMS)
 
 
@@ -113,8 +113,8 @@ def check_machine(kit):
 def check_room(kit, folder):
     """Raise SystemExit if the disk has no room for what will be installed, or its paths would be too long."""
     inside = [item for wheel in (kit / "wheels").glob("*.whl") for item in zipfile.ZipFile(wheel).infolist()]
-    # a third more for the bytecode that pip writes
-    need = sum(item.file_size for item in inside) * 4 // 3 + sum(path.stat().st_size for path in _course_files(kit))
+    # a tenth more for the bytecode that pip writes, and a tenth to spare
+    need = sum(item.file_size for item in inside) * 6 // 5 + sum(path.stat().st_size for path in _course_files(kit))
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(place).free
     if need > free:

@@ -193,10 +193,10 @@ def chosen_weights(kit: Kit) -> tuple[list[Path], list[str]]:
     if not kit.weights.is_dir():
         raise Refused(f"There is no folder {kit.weights}: give a folder that holds weights.")
     taken, unknown, damaged, known = [], [], [], published()
-    for path in sorted(path for path in kit.weights.iterdir() if not install._left_by_a_system(path.name)):
+    for path in sorted(path for path in kit.weights.iterdir() if not install.left_by_a_system(path.name)):
         if path.is_dir() and (path / "manifest.json").is_file():
             told = _complaint_about_own(path)
-            taken += sorted(path.iterdir())
+            taken += sorted(inside for inside in path.rglob("*") if inside.is_file())
         elif path.name in known:
             told = None if _md5(path) == known[path.name] else "its MD5 is not the one that Keras publishes"
             taken.append(path)
@@ -314,14 +314,14 @@ def _fetch_chunk(kit: Kit, chunk: list[Wheel], bar: tqdm) -> None:
         options += [option for name in sorted(platforms) for option in ("--platform", name)]
         command = [shutil.which("uv"), "tool", "run", "--quiet", "pip", "download", *options]
         command += ["--quiet", "--dest", folder, "--requirement", listed]
-        _run_with_bar(command, Path(folder), bar, kit)
+        _run_with_bar(command, Path(folder), sum(wheel.size for wheel in chunk), bar, kit)
         for wheel in chunk:
             if not _is(Path(folder, wheel.file), wheel.sha256):
                 raise Refused(f"pip fetched no {wheel.file} with the SHA-256 of the index: run again.")
             os.replace(Path(folder, wheel.file), kit.store / wheel.file)
 
 
-def _run_with_bar(command: list, incoming: Path, bar: tqdm, kit: Kit) -> None:
+def _run_with_bar(command: list, incoming: Path, total: int, bar: tqdm, kit: Kit) -> None:
     """Run pip and move the bar by what has come so far, part of a large wheel too."""
     began = bar.n
     environment = os.environ | {"TMPDIR": str(incoming), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
@@ -330,13 +330,14 @@ def _run_with_bar(command: list, incoming: Path, bar: tqdm, kit: Kit) -> None:
         try:
             while process.poll() is None:
                 time.sleep(0.2)
-                bar.update(max(0, began + _size(incoming) - bar.n))
+                bar.update(max(0, began + min(_size(incoming), total) - bar.n))
         finally:
             process.kill()  # where the user has interrupted
             process.wait()
         told.seek(0)
         if process.returncode:
             raise Refused(explained(told.read(), kit))
+    bar.update(began + total - bar.n)
 
 
 def _size(folder: Path) -> int:
@@ -428,7 +429,7 @@ def _versions(kit: Kit, wheels: list[Wheel]) -> dict[str, str]:
     found = {wheel.name: wheel.version for wheel in wheels}
     found["tensorflow"] = found.pop("tensorflow-cpu", None) or found.get("tensorflow")
     told = {"course": f"{kit.project['name']} {kit.project['version']}", "commit": _commit(kit.root)}
-    told |= {"python": kit.python, "platform": kit.platform, "class seed": str(kit.class_seed)}
+    told |= {"python": kit.python, "platform": kit.platform}
     return told | {name: found[name] for name in ("keras", "tensorflow", "numpy", "jupyterlab") if found.get(name)}
 
 
@@ -443,7 +444,9 @@ def _commit(root: Path) -> str:
 
 def _readme(kit: Kit) -> str:
     python = f"py -{kit.python}" if kit.platform.startswith("win") else f"python{kit.python}"
-    start = "start.bat" if kit.platform.startswith("win") else "./start.sh"
+    start = '"$HOME/features-without-labels/start.sh"'
+    if kit.platform.startswith("win"):
+        start = '"%USERPROFILE%\\features-without-labels\\start.bat"'
     return f"""\
 Features Without Labels, without a network
 ==========================================
@@ -452,7 +455,7 @@ This folder holds the course for Python {kit.python} on {kit.platform}. You need
 Open a terminal in this folder and type these two lines:
 
     {python} install.py
-    cd "{"%USERPROFILE%" if start == "start.bat" else "$HOME"}/features-without-labels" && {start}
+    {start}
 
 The first one installs, the second one opens Jupyter with the notebooks; from then on the second one is enough.
 To install elsewhere, name the folder: {python} install.py FOLDER. All that the course writes stays in that folder;
@@ -463,7 +466,7 @@ or, where there is sha256sum:               sha256sum --check --quiet SHA256SUMS
 
 To read the book, open site/index.html in a browser, if this kit has it.
 
-start.{"bat" if start == "start.bat" else "sh"} sets four variables, all to folders of the course:
+That second line sets four variables, all to folders of the course:
 COURSE_WEIGHTS (data/weights) where weights of pretrained networks are looked for,
 COURSE_DATA    (data)         where data sets of your own are looked for: mnist.npz for example,
 COURSE_RESULTS (results)      where the chapters keep their scores,
@@ -560,6 +563,7 @@ def verify(folder: Path, chapter: str = "measuring-features") -> None:
     with tempfile.TemporaryDirectory(prefix="offline-kit-") as place:
         home = Path(place)
         course = home / "features-without-labels"
+        _step("a look for the network, which must fail", [sys.executable, "-c", _LOOK_FOR_NETWORK], folder, home)
         _step("the check", [sys.executable, "install.py", "--check"], folder, home)
         _step("the installation", [sys.executable, "install.py", str(course)], folder, home)
         print(f"installed: {_size(course) / 1e6:,.0f} MB")
@@ -576,6 +580,15 @@ def start_command(course: Path) -> list[str]:
     return [str(course / ("start.bat" if os.name == "nt" else "start.sh"))]
 
 
+_LOOK_FOR_NETWORK = """
+import urllib.request
+try:
+    urllib.request.urlopen("https://pypi.org", timeout=10)
+except OSError as error:
+    print(error)
+else:
+    raise SystemExit("The network is on.")
+"""
 _TRY_JUPYTER = """
 import os, signal, subprocess, sys, time, urllib.request
 address = "http://127.0.0.1:8899/api"
@@ -600,7 +613,8 @@ finally:
 
 def _step(what: str, command: list[str], folder: Path, home: Path) -> None:
     prefix, proxies = without_network()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON", "COURSE_"))}
+    others = ("COURSE_", "JUPYTER_", "KERAS_", "PIP_", "PYTHON")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     environment = kept | proxies | {"HOME": str(home), "PIP_CONFIG_FILE": os.devnull, "COURSE_PROFILE": "quick"}
     began = time.perf_counter()
     done = subprocess.run(
@@ -652,7 +666,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> None:
     except Refused as refusal:
         sys.exit(str(refusal))
     except OSError as error:
-        sys.exit(f"{error.filename or kit.out} cannot be written ({error.strerror or error}): give another --out.")
+        sys.exit(f"{error.filename or kit.out} cannot be used: {error.strerror or error}.")
     except KeyboardInterrupt:
         sys.exit(f"Interrupted: the wheels in {kit.store} are kept, and so is an earlier kit.")
 
