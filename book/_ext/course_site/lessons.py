@@ -7,7 +7,9 @@ seconds in the results store, pictures in the executed chapters, and the plans o
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from pathlib import Path
 import yaml
 from docutils import nodes
 
-__all__ = ["Chapter", "Shown", "calendar_html", "chapter", "facts", "shown", "syllabus_html"]
+__all__ = ["Chapter", "Shown", "calendar_html", "chapter", "evidence", "facts", "shown", "syllabus_html"]
 
 NOT_MEASURED = "not measured"
 
@@ -144,6 +146,33 @@ def _is_picture(output: Mapping) -> bool:
 def _headings(cells: list[dict]) -> list[str]:
     text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     return re.findall(r"(?m)^#+ (.+?) *$", text)
+
+
+def evidence(found: Shown, site: Path, source: Path | str, page: str) -> list[nodes.Node]:
+    """Return what a cell showed as nodes that look as on the chapter's page, and a link to its section.
+
+    Parameters
+    ----------
+    found : Shown
+    site : Path
+        The site's folder; a picture gets the file that MyST-NB has written beside it for the chapter's page.
+    source : Path or str
+        The folder of the sources, to which Sphinx wants the way to a picture to be relative.
+    page : str
+        The relative way to the chapter's page.
+    """
+    output = nodes.container(classes=["cell_output"])
+    for picture in found.pictures:
+        path = site.parent / "jupyter_execute" / f"{hashlib.sha256(picture).hexdigest()}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture)
+        output += nodes.image(uri="/" + os.path.relpath(path, source), alt=found.description)
+    if found.text:
+        printed = nodes.literal_block(found.text, found.text, language="none")
+        output += nodes.container("", printed, classes=["output", "stream"])
+    link = nodes.reference("", found.section, refuri=f"{page}#{found.anchor}", internal=True)
+    words = link, nodes.Text(" in "), nodes.emphasis(text=found.chapter), nodes.Text(", as this build ran it.")
+    return [nodes.container("", output, classes=["cell"]), nodes.paragraph("", "", nodes.Text("From "), *words)]
 
 
 # ---- syllabi
