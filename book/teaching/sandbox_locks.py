@@ -1,0 +1,177 @@
+"""Locks that a process puts on itself before it runs code that nobody vouches for; none of them can be taken off.
+
+Three kinds, from the strongest to the weakest:
+
+1. *Landlock* (Linux from 5.13, no rights needed): the kernel lets the process and all that it starts open only the
+   files below a few folders, start no program, and, from Linux 6.7, use no TCP; it also keeps the process from looking
+   into others or, from 6.12, from sending them signals. It holds for code in C as well, such as TensorFlow's own
+   file functions.
+2. *Resource limits* (Linux; macOS without those on memory): memory, processor time, size and number of files.
+3. A *Python audit hook*: refuses sockets, programs and files outside the same folders from Python code, in a sentence.
+   Without Landlock it is the only lock on files, and code that reaches C (`ctypes`, TensorFlow) walks past it.
+
+What is called here must come before any library that starts threads: Landlock binds the thread that asks for it, and
+those that this thread starts.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+__all__ = ["audit", "landlock", "limit"]
+
+_NO_NEW_PRIVILEGES = 38
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
+_WRITE_FILE, _READ_FILE, _READ_FOLDER, _TRUNCATE = 1 << 1, 1 << 2, 1 << 3, 1 << 14
+_RIGHTS = {1: 13, 2: 14, 3: 15}  # how many rights on files each version of Landlock knows; version 4 adds none
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = (("files", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
+
+
+class _Beneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = (("allowed", ctypes.c_uint64), ("folder", ctypes.c_int32))
+
+
+def landlock(readable: Sequence[str], writable: Sequence[str]) -> bool:
+    """Let the kernel refuse every file that is not below one of the folders; return whether it can.
+
+    Parameters
+    ----------
+    readable, writable : sequence of str
+        Files and folders; those that do not exist are passed over.
+    """
+    if sys.platform != "linux":
+        return False
+    library = ctypes.CDLL(None, use_errno=True)
+    version = library.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1)
+    if version < 1:
+        return False
+    every = (1 << _RIGHTS.get(version, 15)) - 1
+    ruleset = _Ruleset(every, 3 if version >= 4 else 0, 3 if version >= 6 else 0)
+    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    rules = library.syscall(_CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(size), 0)
+    for path in readable:
+        _allow(library, rules, path, _READ_FILE | _READ_FOLDER)
+    for path in writable:
+        _allow(library, rules, path, every & ~1)  # all but to start programs
+    library.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    bound = library.syscall(_RESTRICT_SELF, rules, 0) == 0
+    os.close(rules)
+    return bound
+
+
+def _allow(library: ctypes.CDLL, rules: int, path: str, rights: int) -> None:
+    try:
+        opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    if not os.path.isdir(path):
+        rights &= _READ_FILE | _WRITE_FILE | _TRUNCATE
+    beneath = _Beneath(rights, opened)
+    library.syscall(_ADD_RULE, rules, 1, ctypes.byref(beneath), 0)
+    os.close(opened)
+
+
+def limit(memory: int, seconds: int, file_size: int, processes: int | None) -> None:
+    """Bound what the process may use; more memory ends in a `MemoryError`, more processor time in its death.
+
+    Parameters
+    ----------
+    memory, file_size : int
+        Bytes. Memory is what the process writes to; libraries that it merely maps do not count.
+    seconds : int
+        Of processor time, over all threads.
+    processes : int, optional
+        With threads; only where the process has a user namespace of its own, else all of the user's would count.
+    """
+    bounds = {"CORE": 0, "CPU": seconds, "FSIZE": file_size, "NOFILE": 1024}
+    if sys.platform == "linux":
+        # RLIMIT_AS cannot be tight, since TensorFlow and its threads reserve far more than they use
+        bounds |= {"DATA": memory, "AS": memory + 32 * 2**30}
+    if processes:
+        bounds["NPROC"] = processes
+    for name, bound in bounds.items():
+        what = getattr(resource, f"RLIMIT_{name}")
+        _, hard = resource.getrlimit(what)
+        allowed = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+        resource.setrlimit(what, (allowed, allowed))
+
+
+_PROGRAMS = ("os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn")
+_NETWORK = frozenset(
+    f"socket.{name}"
+    for name in "bind connect getaddrinfo gethostbyaddr gethostbyname getnameinfo sendto sendmsg".split()
+)
+_CHANGES = (
+    "os.chmod os.chown os.link os.mkdir os.remove os.rename os.rmdir os.symlink os.truncate os.setxattr "
+    "os.removexattr os.utime os.chflags sqlite3.connect"
+).split()
+_FUNCTIONS_OF_C = frozenset(
+    "fork vfork clone system popen execl execle execlp execv execve execvp execvpe posix_spawn posix_spawnp syscall "
+    "socket connect ptrace process_vm_readv process_vm_writev mount umount2 setns unshare prctl kill".split()
+)
+
+
+def audit(readable: Sequence[str], writable: Sequence[str], noted: Callable[[str], None]) -> None:
+    """Refuse from Python what the other locks refuse from below, as a `PermissionError` that says what it was.
+
+    Parameters
+    ----------
+    readable, writable : sequence of str
+        Files and folders.
+    noted : callable
+        Is told, in a few words, of what no library does by itself: the network, and files outside the folders that
+        hold a notebook or a test.
+    """
+    allowed = {"read": _roots([*readable, *writable]), "write": _roots(writable)}
+    real, text, own = os.path.realpath, os.fsdecode, os.getpid()
+
+    def refuse(what: str, note: bool = False) -> None:
+        if note:
+            noted(what)
+        raise PermissionError(f"Not allowed while grading: {what}.")
+
+    def check_path(path: object, way: str) -> None:
+        if isinstance(path, int) or path is None:
+            return
+        where = real(text(path))
+        if not f"{where}/".startswith(allowed[way]):
+            verb = "reading" if way == "read" else "writing"
+            refuse(f"{verb} {where}", note=where.endswith((".ipynb", ".py")) or "/dist/" in where)
+
+    def opened(path: object, mode: object, flags: object) -> None:
+        writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        check_path(path, "write" if writes else "read")
+
+    def hook(event: str, arguments: tuple) -> None:
+        if event == "open":
+            opened(*arguments)
+        elif event in _PROGRAMS or event == "subprocess.Popen":
+            refuse("starting another program or process")
+        elif event in _NETWORK:
+            refuse("using the network", note=event != "socket.bind")  # urllib3 binds one when it is imported
+        elif event in ("os.listdir", "os.scandir", "os.chdir"):
+            check_path(arguments[0], "read")
+        elif event in _CHANGES:
+            for path in arguments[:2] if event in ("os.link", "os.rename") else arguments[:1]:
+                check_path(path, "write")
+        elif event == "os.kill" and arguments[0] != own or event == "os.killpg":
+            refuse("sending signals to other processes", note=True)
+        elif event == "ctypes.dlsym" and arguments[1] in _FUNCTIONS_OF_C:
+            refuse(f"calling {arguments[1]} of the C library", note=True)
+        elif event == "mmap.__new__" and arguments[0] == -1 and arguments[1] > 2**28:
+            refuse("sharing more than 256 MB of memory")
+
+    sys.addaudithook(hook)
+
+
+def _roots(paths: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{Path(path).resolve()}/" for path in paths)
