@@ -31,6 +31,7 @@ PARTS = [
     "Misconceptions",
     "At the board",
     "Discussion",
+    "Assignment",
     "Accessibility",
     "When time is short",
 ]
@@ -176,6 +177,11 @@ def test_each_question_for_the_board_has_an_answer(slug):
 
 
 @pytest.mark.parametrize("slug", CHAPTERS)
+def test_a_plan_lists_the_questions_of_its_own_assignment(slug):
+    assert directives(plan(slug)["Assignment"]) == [("course-assignment", [slug])]
+
+
+@pytest.mark.parametrize("slug", CHAPTERS)
 def test_exercises_that_a_plan_names_exist(slug):
     chapter = "\n".join(map(source, cells(slug)))
     for number in re.findall(r"\(exercise (\d)\)", (LESSONS / f"{slug}.md").read_text(encoding="utf-8")):
@@ -256,7 +262,35 @@ def test_a_chapter_that_was_not_executed_is_refused(lessons, chapter, tmp_path):
         lessons.shown(chapter, tmp_path / "none.ipynb", "curve")
 
 
-# Syllabi and calendar
+# Assignments, syllabi and calendar
+
+
+@pytest.fixture
+def assigned(tmp_path):
+    """An assignment of two questions."""
+    prompts = [
+        "### Question 1 (★ · 8 minutes · 2 points): Up & down\n\n*Objective: compute a size.*\n\nText.",
+        "### A heading between",
+        "### Question 2 (★★★ · 15 minutes · 1 point): Find it\n\n*Objective: find a mistake.*",
+    ]
+    master = tmp_path / "notebooks" / "assignments" / "a-chapter.ipynb"
+    master.parent.mkdir(parents=True)
+    master.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": prompt} for prompt in prompts]}))
+    return tmp_path
+
+
+def test_the_questions_of_an_assignment_are_listed_and_added_up(lessons, assigned):
+    table = BeautifulSoup(lessons.assignment_html(assigned, "a-chapter"), "html.parser")
+    assert [[cell.text for cell in row.select("th, td")] for row in table.select("tr")] == [
+        ["Question", "What it tests", "Minutes", "Points"],
+        ["1. Up & down (★)", "compute a size.", "8", "2"],
+        ["2. Find it (★★★)", "find a mistake.", "15", "1"],
+        ["Together", "23", "3"],
+    ]
+
+
+def test_a_chapter_without_an_assignment_says_so(lessons, assigned):
+    assert "no assignment" in lessons.assignment_html(assigned, "another-chapter")
 
 
 @pytest.mark.parametrize("weeks", FACTS["syllabi"])

@@ -19,9 +19,29 @@ from pathlib import Path
 import yaml
 from docutils import nodes
 
-__all__ = ["Chapter", "Shown", "calendar_html", "chapter", "evidence", "facts", "shown", "syllabus_html"]
+__all__ = [
+    "Chapter",
+    "Shown",
+    "assignment_html",
+    "calendar_html",
+    "chapter",
+    "evidence",
+    "facts",
+    "shown",
+    "syllabus_html",
+]
 
 NOT_MEASURED = "not measured"
+
+# the heading of a question in an assignment, and the line below it
+_QUESTION = re.compile(
+    r"""
+    \#\#\#\ Question\ (?P<number>\d+)
+    \ \((?P<stars>★+)\ ·\ (?P<minutes>\d+)\ minutes\ ·\ (?P<points>\d+)\ points?\):\ (?P<title>.+)\n+
+    \*Objective:\ (?P<objective>.+)\*
+    """,
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True)
@@ -93,15 +113,22 @@ def _title_and_card(cells: list[dict]) -> tuple[str, dict[str, str]]:
 
 
 def _minutes_of_assignment(source: Path, slug: str) -> int | None:
+    questions = _questions(source, slug)
+    return sum(int(question["minutes"]) for question in questions) if questions else None
+
+
+def _questions(source: Path, slug: str) -> list[dict[str, str]]:
+    """Return what the headings of an assignment's questions say; nothing where the chapter has no assignment."""
     master = source / "notebooks" / "assignments" / f"{slug}.ipynb"
-    if not master.exists():
-        return None
-    text = "\n".join("".join(cell["source"]) for cell in _cells(master) if cell["cell_type"] == "markdown")
-    return sum(map(int, re.findall(r"(?m)^### Question .*?(\d+) minutes", text)))
+    return [found.groupdict() for found in _QUESTION.finditer(_prose(_cells(master)))] if master.exists() else []
 
 
 def _cells(notebook: Path) -> list[dict]:
     return json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+
+
+def _prose(cells: list[dict]) -> str:
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
 
 
 # ---- what a cell showed
@@ -144,8 +171,7 @@ def _is_picture(output: Mapping) -> bool:
 
 
 def _headings(cells: list[dict]) -> list[str]:
-    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
-    return re.findall(r"(?m)^#+ (.+?) *$", text)
+    return re.findall(r"(?m)^#+ (.+?) *$", _prose(cells))
 
 
 def evidence(found: Shown, site: Path, source: Path | str, page: str) -> list[nodes.Node]:
@@ -173,6 +199,36 @@ def evidence(found: Shown, site: Path, source: Path | str, page: str) -> list[no
     link = nodes.reference("", found.section, refuri=f"{page}#{found.anchor}", internal=True)
     words = link, nodes.Text(" in "), nodes.emphasis(text=found.chapter), nodes.Text(", as this build ran it.")
     return [nodes.container("", output, classes=["cell"]), nodes.paragraph("", "", nodes.Text("From "), *words)]
+
+
+# ---- assignments
+
+
+def assignment_html(source: Path, slug: str) -> str:
+    """Return a table of an assignment's questions: what each one tests, how hard it is, and how long it takes.
+
+    Parameters
+    ----------
+    source : Path
+        The folder above ``notebooks/``.
+    slug : str
+        The chapter's.
+    """
+    questions = _questions(source, slug)
+    if not questions:
+        return "<p>This chapter has no assignment.</p>\n"
+    rows, numbers = "", ("minutes", "points")
+    for question in questions:
+        told = {name: escape(value) for name, value in question.items()}
+        counts = "".join(f'<td class="number">{told[name]}</td>' for name in numbers)
+        title = f"{told['number']}. {told['title']} ({told['stars']})"
+        rows += f'<tr><th scope="row">{title}</th><td>{told["objective"]}</td>{counts}</tr>'
+    heads = '<th scope="col">Question</th><th scope="col">What it tests</th>'
+    heads += "".join(f'<th scope="col" class="number">{name.capitalize()}</th>' for name in numbers)
+    sums = (sum(int(question[name]) for question in questions) for name in numbers)
+    foot = '<tr><th scope="row" colspan="2">Together</th>'
+    foot += "".join(f'<td class="number">{value}</td>' for value in sums) + "</tr>"
+    return _table("The assignment's questions", heads, rows, foot)
 
 
 # ---- syllabi
