@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
+import jsonschema
 import nbformat
 import numpy as np
 import pytest
@@ -151,6 +152,25 @@ def test_a_spoilt_bank_is_refused_in_one_sentence(quizzes, said):
 def test_what_is_no_bank_is_refused_in_one_sentence(quizzes, text, said):
     with pytest.raises(quizzes.BankError, match=said):
         quizzes.read(text)
+
+
+def subschemas(schema):
+    if isinstance(schema, dict):
+        yield schema
+        for part in schema.values():
+            yield from subschemas(part)
+
+
+def test_the_schema_is_one_and_each_of_its_sentences_stands_beside_its_keyword(quizzes):
+    schema = json.loads(quizzes.SCHEMA.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for part in subschemas(schema):
+        assert set(part.get("sentences", {})) <= set(part)
+
+
+def test_each_quiz_tests_at_least_three_objectives_of_its_chapter():
+    for slug, questions in BANK.items():
+        assert len({question["objective"] for question in questions}) >= 3, slug
 
 
 # No right choice is known by its place or its length

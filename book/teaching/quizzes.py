@@ -10,8 +10,8 @@ opens without a kernel. For platforms, each chapter becomes three packages, and 
 - `canvas/`: QTI 1.2 in the dialect of Canvas, as its classic quizzes export and import it. Canvas' own importer
   defines that dialect; our reference is what text2qti (Poore, https://github.com/gpoore/text2qti) writes.
 - `qti-2.1/`: IMS Question and Test Interoperability 2.1, one file per question and a test that lists them, for
-  platforms that keep to the standard (OpenOlat, TAO, Inspera and others).
-- `moodle/`: Moodle XML, since Moodle itself imports no QTI; its QTI 2.1 format is a plug-in that few sites have.
+  platforms that keep to the standard, such as OpenOlat and TAO, and for Moodle with a plug-in that reads it.
+- `moodle/`: Moodle XML, for Moodle as it comes, which imports no QTI.
 
 Formulas become ``\\( ... \\)``, which Canvas and Moodle hand to MathJax. What a wrong choice is told, and the
 explanation, go along as feedback. The same bank gives the same bytes.
@@ -692,10 +692,10 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> None:
             raise SystemExit(f"Out of step with {BANK}: {', '.join(path.name for path in stale)}; run `make quizzes`.")
         print(f"The quizzes of {len(quizzes)} chapters are as {BANK} has them.")
         return
+    written = packages(quizzes, options.seed)
     for path, text in stale.items():
         _write(path, text.encode())
         print(f"wrote the quiz of {path.relative_to(root)}")
-    written = packages(quizzes, options.seed)
     for name, content in written.items():
         _write(root / PACKAGES / name, content)
     print(f"wrote {len(written)} packages below {PACKAGES}")
