@@ -11,7 +11,7 @@ opens without a kernel. For platforms, each chapter becomes three packages, and 
   defines that dialect; our reference is what text2qti (Poore, https://github.com/gpoore/text2qti) writes.
 - `qti-2.1/`: IMS Question and Test Interoperability 2.1, one file per question and a test that lists them, for
   platforms that keep to the standard, such as OpenOlat and TAO, and for Moodle with a plug-in that reads it.
-- `moodle/`: Moodle XML, for Moodle as it comes, which imports no QTI.
+- `moodle/`: Moodle XML, for Moodle as it comes, which reads QTI only in the form that Blackboard gives it.
 
 Formulas become ``\\( ... \\)``, which Canvas and Moodle hand to MathJax. What a wrong choice is told, and the
 explanation, go along as feedback. The same bank gives the same bytes.
