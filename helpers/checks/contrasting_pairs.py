@@ -81,7 +81,9 @@ def cosine(answer: Any, numbers: SimpleNamespace) -> None:
 
 
 def _predicted(model: Any, pair: tuple) -> np.ndarray:
-    return np.asarray(model.predict(list(pair), verbose=0)).ravel()
+    from keras import ops
+
+    return ops.convert_to_numpy(model(list(pair), training=False)).ravel()
 
 
 # ---- question 2
