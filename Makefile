@@ -67,7 +67,7 @@ grade: $(VENV)/installed  ## grade the notebooks in SUBMISSIONS=folder: points a
 	@$(TEACH).grade "$(SUBMISSIONS)" --class-seed $(CLASS_SEED)
 
 quizzes: $(VENV)/installed  ## write the quizzes into the chapters, and as QTI for Canvas and Moodle
-	@$(TEACH).quizzes
+	@$(TEACH).quizzes $(if $(filter-out 0,$(CLASS_SEED)),--seed $(CLASS_SEED))
 
 slides: $(VENV)/installed  ## slides of every chapter from its executed notebook
 	@$(TEACH).slides
