@@ -7,6 +7,8 @@ speaker's notes. The chapter's frame says what a cell is for: its headings, `tes
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from nbformat import NotebookNode
+from PIL import Image
 
 __all__ = ["blocks", "closing", "deck", "opening", "parser"]
 
@@ -25,6 +28,7 @@ METHOD_LINES, METHOD_COLUMNS = 16, 92  # of code that the last row can read
 PRINTED_LINES, PRINTED_COLUMNS = 12, 96
 TABLE_ROWS, REFERENCES = 8, 7  # on one slide
 BESIDE_A_FIGURE = 380  # characters, above and below together
+TALL = 1.2  # a picture that is less wide for its height stands beside its sentences
 LINES_TOGETHER, LINES_WITH_PROSE = 14, 9  # of code and of what it printed, on one slide
 
 
@@ -85,7 +89,8 @@ def deck(chapter: NotebookNode, about: str = "") -> NotebookNode:
     slides = [*_title(sections.pop(""), about)]
     for name, cells in sections.items():
         slides += _SPECIAL.get(name, _body)(name, cells)
-    return nbformat.v4.new_notebook(cells=[cell for slide in slides for cell in slide.cells()])
+    cells = [cell for slide in slides for cell in slide.cells()]
+    return nbformat.from_dict(nbformat.v4.new_notebook(cells=cells))
 
 
 def _sections(cells: Iterable[NotebookNode]) -> dict[str, list[NotebookNode]]:
@@ -117,14 +122,17 @@ def _nothing(name: str, cells: list[NotebookNode]) -> Iterator[Slide]:
     yield from ()
 
 
+_QUESTION = re.compile(r"(?s)\*\*(\d+)\.\*\*\s*(.*?)<details>.*?</summary>(.*?)</details>")
+
+
 def _quiz(name: str, cells: list[NotebookNode]) -> Iterator[Slide]:
-    """Show each question; its answer comes when the speaker asks for it."""
-    _, *parts = re.split(r"(?m)^\*\*(\d+)\.\*\*\s*", _below_heading(cells[0].source))
-    for number, text in zip(parts[::2], parts[1::2], strict=True):
-        question, _, hidden = text.partition("<details>")
-        answer = _text("answer", hidden.partition("</summary>")[2].partition("</details>")[0])
+    """Show each question; its answer comes when asked for, and the notes say what is wrong with the others."""
+    for number, question, hidden in _QUESTION.findall(_below_heading(cells[0].source)):
+        told, *others = blocks(hidden)
+        answer = _text("answer", told.source)
         answer.metadata.slideshow = {"slide_type": "fragment"}
-        yield Slide("quiz", f"Question {number}", name, [_text("question", question), answer])
+        notes = "\n\n".join(block.source for block in others)
+        yield Slide("quiz", f"Question {number}", name, [_text("question", question), answer], notes)
 
 
 def _references(name: str, cells: list[NotebookNode]) -> Iterator[Slide]:
@@ -152,7 +160,11 @@ def _joins(first: Slide, second: Slide) -> bool:
         return False
     if first.kind == "statement":
         short = len(first.parts[0].source) <= LEAD
-        return second.kind == "formula" or (second.kind == "figure" and short) or 0 < second.lines() <= LINES_WITH_PROSE
+        return (
+            second.kind == "formula"
+            or (second.kind in ("figure", "tall") and short)
+            or 0 < second.lines() <= LINES_WITH_PROSE
+        )
     texts = ("method", "printed")
     ends = first.parts[-1].metadata.get("role") == "seen"
     return (
@@ -243,12 +255,12 @@ class _Section:
         if pictures := _pictures(cell):
             *others, last = pictures
             for picture in others:
-                yield self.slide("figure", lead, picture, notes=notes)
+                yield self.slide(_shape(picture), lead, picture, notes=notes)
                 lead = None
             seen = self.seen(after)
             if lead and seen and len(lead.source) + len(seen.source) > BESIDE_A_FIGURE:
                 lead = None
-            yield self.slide("figure", lead, last, seen, notes=notes)
+            yield self.slide(_shape(last), lead, last, seen, notes=notes)
         elif tables := _tables(cell):
             for table in tables:
                 yield self.slide("table", lead, table, notes=notes)
@@ -322,6 +334,11 @@ def _pictures(cell: NotebookNode) -> list[NotebookNode]:
         _only_output(nbformat.v4.new_output("display_data", {"image/png": png}, metadata={"image/png": {"alt": alt}}))
         for png in data
     ]
+
+
+def _shape(picture: NotebookNode) -> str:
+    with Image.open(io.BytesIO(base64.b64decode(picture.outputs[0].data["image/png"]))) as image:
+        return "tall" if image.width < TALL * image.height else "figure"
 
 
 def _tables(cell: NotebookNode) -> list[NotebookNode]:

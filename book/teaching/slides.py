@@ -181,7 +181,8 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     for path in written:
         print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
     if stale:
-        print(f"No slides of {', '.join(stale)}: not run as it is now; run `make notebooks` first.", file=sys.stderr)
+        state = "not run as it is now" if len(stale) == 1 else "not run as they are now"
+        print(f"No slides of {', '.join(stale)}: {state}; run `make notebooks` first.", file=sys.stderr)
     return 1 if stale else 0
 
 
