@@ -4,7 +4,7 @@ const LEAST = 0.5;
 function overflows(slide) {
   const { paddingBottom, paddingRight } = getComputedStyle(slide);
   const bottom = slide.clientHeight - parseFloat(paddingBottom), right = slide.clientWidth - parseFloat(paddingRight);
-  return [...slide.children].some(
+  return [...slide.querySelectorAll(":scope > *, pre")].some(
     (part) =>
       part.offsetTop + part.offsetHeight > bottom + 1 ||
       part.offsetLeft + part.offsetWidth > right + 1 ||
