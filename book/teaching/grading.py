@@ -22,6 +22,7 @@ from typing import Any
 
 from otter.test_files import ExceptionTestFile
 from otter.test_files.abstract_test import TestCase, TestCaseResult
+
 from teaching import sandbox, sandbox_wire
 
 __all__ = ["Graded", "grade"]
@@ -64,10 +65,12 @@ class Run:
     cells : sequence of (int, str)
         The number of each code cell in the notebook, and its source.
     limits : sandbox.Limits
+    hidden : sequence of Path
+        What the cells must not read.
     """
 
-    def __init__(self, cells: Sequence[tuple[int, str]], limits: sandbox.Limits):
-        self.cells, self.limits = cells, limits
+    def __init__(self, cells: Sequence[tuple[int, str]], limits: sandbox.Limits, hidden: Sequence[Path] = ()):
+        self.cells, self.limits, self.hidden = cells, limits, hidden
         self.began = time.monotonic()
         self.left_out: dict[int, str] = {}
         self.refused: list[str] = []
@@ -87,7 +90,7 @@ class Run:
         """Run the cells once and return whether the process died of one."""
         self.runs += 1
         self.errors, self.output = [], ""
-        self.box = sandbox.Sandbox(self.limits, self.began + self.limits.total_seconds)
+        self.box = sandbox.Sandbox(self.limits, self.began + self.limits.total_seconds, self.hidden)
         for number, source in self.cells:
             seconds = min(self.limits.seconds, self._seconds_left())
             if number in self.left_out:
@@ -156,7 +159,7 @@ class Names:
         return value
 
 
-def grade(cells: Sequence[tuple[int, str]], tests: Path, limits: sandbox.Limits) -> Graded:
+def grade(cells: Sequence[tuple[int, str]], tests: Path, limits: sandbox.Limits, hidden: Sequence[Path] = ()) -> Graded:
     """Run the cells of one notebook and test every question.
 
     Parameters
@@ -167,12 +170,14 @@ def grade(cells: Sequence[tuple[int, str]], tests: Path, limits: sandbox.Limits)
         The folder with Otter's exception-based test files ``q1.py``, ``q2.py``, ...
     limits : sandbox.Limits
         For the student's code; a test may take as long as a cell.
+    hidden : sequence of Path
+        What the student's code must not read, apart from the tests.
     """
     files = [ExceptionTestFile.from_file(str(path)) for path in sorted(tests.glob("q*.py"), key=_order)]
     if not files:
         raise FileNotFoundError(f"There are no tests in {tests}: build the assignments anew.")
     graded = Graded()
-    run = Run(cells, limits)
+    run = Run(cells, limits, [tests, *hidden])
     try:
         graded.errors, graded.output = run.errors, run.output
         graded.questions = [_question(file, run, graded.remarks) for file in files]
@@ -251,7 +256,7 @@ def main(read: Callable[[], str] = sys.stdin.read) -> None:
     sys.stdout = sys.stderr
     job = json.loads(read())
     limits = sandbox.Limits(seconds=job["seconds"], memory=job["memory"])
-    graded = grade(job["cells"], Path(job["tests"]), limits)
+    graded = grade(job["cells"], Path(job["tests"]), limits, [Path(path) for path in job["hidden"]])
     with output:
         json.dump(asdict(graded), output)
 

@@ -33,10 +33,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import json
 import os
 import shutil
 import signal
+import site
 import subprocess
 import sys
 import sysconfig
@@ -60,7 +62,13 @@ MISSING = object()
 
 # names that cells may need; nothing else of the instructor's environment gets there
 _PASSED_ON = ("LANG", "LC_ALL", "TZ", "KERAS_BACKEND", "COURSE_PROFILE", "OMP_NUM_THREADS", "LD_LIBRARY_PATH")
-_OF_THE_SYSTEM = ("/usr", "/lib", "/lib64", "/etc", "/opt", "/proc", "/sys", "/dev", "/System", "/Library")
+_OF_THE_SYSTEM = [
+    *("/usr", "/lib", "/lib64", "/proc", "/sys", "/System", "/Library", "/dev/null", "/dev/urandom", "/dev/random"),
+    *(
+        f"/etc/{name}"
+        for name in ("alternatives", "fonts", "group", "ld.so.cache", "localtime", "mime.types", "passwd")
+    ),
+]
 
 
 class Died(Exception):
@@ -135,15 +143,20 @@ class Sandbox:
     limits : Limits
     until : float, optional
         The moment of `time.monotonic` at which all has to end; else it is ``limits.total_seconds`` away.
+    hidden : sequence of Path
+        What the notebook must not read, apart from the course's own tests, solutions and builds: no folder that
+        holds one of these is opened to it.
 
     Raises
     ------
     Died
         From every method, if the process ends or has to be killed. It stays dead.
+    RuntimeError
+        If it does not even start.
     """
 
-    def __init__(self, limits: Limits, until: float | None = None):
-        self.limits = limits
+    def __init__(self, limits: Limits, until: float | None = None, hidden: Sequence[Path] = ()):
+        self.limits, self.hidden = limits, [ROOT, *(Path(path).resolve() for path in hidden)]
         self.until = until or time.monotonic() + limits.total_seconds
         self.folder = Path(tempfile.mkdtemp(prefix="grade-")).resolve()
         self.alive, self.refused, self.last_words = True, [], b""
@@ -205,24 +218,27 @@ class Sandbox:
             shutil.copy(path, work / ".matplotlib")
         asked_there, self.requests = os.pipe()
         self.replies, told_there = os.pipe()
-        settings = json.dumps(_settings(self.limits, work, course))
+        settings = _settings(self.limits, work, course, self.hidden) | {"requests": asked_there, "replies": told_there}
         inside = Path(__file__).with_name("sandbox_inside.py")
         self.process = subprocess.Popen(
-            [*_namespaces(), sys.executable, "-I", "-B", "-X", "utf8", str(inside), settings],
+            [*_namespaces(), sys.executable, "-I", "-B", "-X", "utf8", str(inside), json.dumps(settings)],
             cwd=work,
             env=_environment(work),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=(3, 4),
-            preexec_fn=functools.partial(_connect, asked_there, told_there),
+            pass_fds=(asked_there, told_there),
         )
         os.close(asked_there)
         os.close(told_there)
         os.set_blocking(self.requests, False)
         threading.Thread(target=self._listen, args=[self.process.stdout], daemon=True).start()
-        self.held = self._receive(START)[0].get("held", [])
+        try:
+            self.held = self._receive(START)[0].get("held", [])
+        except Died as death:
+            words = self.last_words.decode(errors="replace").strip().splitlines()[-1:]
+            raise RuntimeError(f"The process for the notebook did not start. {' '.join(words) or death}") from None
 
     def _listen(self, stream: Any) -> None:
         """Keep the end of what libraries print from C, so that a full pipe stops nobody."""
@@ -324,15 +340,6 @@ def _handle(function: Callable) -> int:
     return function.handle
 
 
-def _connect(asked: int, told: int) -> None:
-    """In the new process: put the two pipes where it looks for them."""
-    asked, told = os.dup(asked), os.dup(told)  # out of the way of each other: both may be 3 or 4 already
-    while told in (3, 4):
-        told = os.dup(told)
-    os.dup2(asked, 3)
-    os.dup2(told, 4)
-
-
 def _text(content: Any, key: str, longest: int) -> str:
     return str(content.get(key, ""))[:longest] if isinstance(content, dict) else ""
 
@@ -342,26 +349,22 @@ def _line(content: Any) -> int | None:
     return line if type(line) is int else None
 
 
-def _settings(limits: Limits, work: Path, course: Path) -> dict:
+def _settings(limits: Limits, work: Path, course: Path, hidden: Sequence[Path]) -> dict:
     """Return what the process is told at its start: where it may look, and what it may use."""
-    packages = [path for path in sys.path if path and Path(path).exists() and not _holds_secrets(Path(path))]
+    installed = [Path(place).resolve() for place in (sys.prefix, sys.base_prefix, site.getusersitepackages())]
+    paths = [Path(path).resolve() for path in sys.path if path]
+    packages = [path for path in paths if path.exists() and any(path.is_relative_to(place) for place in installed)]
     places = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     known = [runtime.data_folder(), runtime.weights_folder(), *map(runtime.keras_folder, ("datasets", "models"))]
-    readable = [
-        *packages,
-        *places,
-        *_OF_THE_SYSTEM,
-        sys.executable,
-        Path(sys.prefix) / "lib",
-        Path(sys.prefix) / "share",
-    ]
+    readable = [*packages, *places, *_OF_THE_SYSTEM, *(path for path in known if path), sys.executable]
+    readable += [Path(sys.prefix) / name for name in ("lib", "share", "pyvenv.cfg")]
     readable += [Path(sys.base_prefix) / "lib", course, ROOT / "helpers", ROOT / "data"]
-    readable += [path for path in known if path]
-    readable += [Path(__file__).with_name("sandbox_wire.py"), Path(sys.prefix) / "pyvenv.cfg"]
+    readable += [Path(__file__).with_name("sandbox_wire.py")]
+    readable = {Path(path).resolve() for path in readable}
     return {
         "tools": str(Path(__file__).parents[1]),
-        "path": [*packages, str(course)],
-        "readable": sorted({str(Path(path).resolve()) for path in readable if not _holds_secrets(Path(path))}),
+        "path": [*map(str, packages), str(course)],
+        "readable": sorted(str(path) for path in readable if not any(one.is_relative_to(path) for one in hidden)),
         "writable": [str(work), "/dev/null"],
         "memory": int(limits.memory * 2**30),
         "processor_seconds": int(limits.total_seconds * runtime.cores()) + 60,
@@ -369,11 +372,6 @@ def _settings(limits: Limits, work: Path, course: Path) -> dict:
         "processes": 512 + 16 * runtime.cores() if _namespaces() else None,
         "output": limits.output,
     }
-
-
-def _holds_secrets(path: Path) -> bool:
-    """Tell whether a folder holds the whole course, with its tests and solutions."""
-    return ROOT.is_relative_to(path.resolve())
 
 
 def _environment(work: Path) -> dict[str, str]:
@@ -402,9 +400,12 @@ def _environment(work: Path) -> dict[str, str]:
 @functools.cache
 def _font_lists() -> list[Path]:
     """Return Matplotlib's lists of fonts, which every fresh HOME would take seconds to make again."""
-    import matplotlib.font_manager
+    import matplotlib
 
-    return list(Path(matplotlib.get_cachedir()).glob("fontlist-*.json"))
+    lists = functools.partial(Path(matplotlib.get_cachedir()).glob, "fontlist-*.json")
+    if not list(lists()):
+        importlib.import_module("matplotlib.font_manager")  # makes it
+    return list(lists())
 
 
 @functools.cache

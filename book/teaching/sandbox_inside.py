@@ -24,7 +24,6 @@ from collections.abc import Callable
 
 from teaching import sandbox_locks
 
-REQUESTS, REPLIES = 3, 4  # descriptors
 LONGEST_SENTENCE = 1000
 
 
@@ -202,17 +201,18 @@ def main(settings: dict) -> None:
     from teaching import sandbox_wire as wire  # with NumPy, which starts threads
 
     sys.path.remove(settings["tools"])
+    requests, replies = settings["requests"], settings["replies"]
     notebook = Notebook(settings)
-    wire.send(REPLIES, {"held": held, "pid": os.getpid()})
+    wire.send(replies, {"held": held, "pid": os.getpid()})
     while True:
-        request, blobs = wire.receive(REQUESTS)
+        request, blobs = wire.receive(requests)
         reply, given = answer(notebook, request, blobs)
         reply |= {"refused": list(refused)}
         refused.clear()
         try:
-            wire.send(REPLIES, reply, given)
+            wire.send(replies, reply, given)
         except wire.Unsuitable as error:
-            wire.send(REPLIES, {"unsuitable": str(error)})
+            wire.send(replies, {"unsuitable": str(error)})
 
 
 if __name__ == "__main__":

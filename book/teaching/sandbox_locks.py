@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import resource
 import sys
 from collections.abc import Callable, Sequence
@@ -105,18 +106,14 @@ def limit(memory: int, seconds: int, file_size: int, processes: int | None) -> N
         resource.setrlimit(what, (allowed, allowed))
 
 
-_PROGRAMS = ("os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn")
-_NETWORK = frozenset(
-    f"socket.{name}"
-    for name in "bind connect getaddrinfo gethostbyaddr gethostbyname getnameinfo sendto sendmsg".split()
+_PROGRAMS = re.compile(r"os\.(fork|forkpty|exec|posix_spawn|spawn|system)|pty\.spawn|subprocess\.Popen")
+_NETWORK = re.compile(r"socket\.(bind|connect|getaddrinfo|gethostby\w+|getnameinfo|sendto|sendmsg)")
+_CHANGES = re.compile(
+    r"os\.(chflags|chmod|chown|link|mkdir|remove|removexattr|rename|rmdir|setxattr|symlink|truncate|utime)|sqlite3\.connect"
 )
-_CHANGES = (
-    "os.chmod os.chown os.link os.mkdir os.remove os.rename os.rmdir os.symlink os.truncate os.setxattr "
-    "os.removexattr os.utime os.chflags sqlite3.connect"
-).split()
-_FUNCTIONS_OF_C = frozenset(
-    "fork vfork clone system popen execl execle execlp execv execve execvp execvpe posix_spawn posix_spawnp syscall "
-    "socket connect ptrace process_vm_readv process_vm_writev mount umount2 setns unshare prctl kill".split()
+_FUNCTIONS_OF_C = re.compile(
+    "v?fork|clone|system|popen|exec[lv]p?e?|fexecve|posix_spawnp?|syscall|socket|connect|ptrace|process_vm_(readv|writev)|"
+    "mount|umount2?|setns|unshare|prctl|kill"
 )
 
 
@@ -154,18 +151,18 @@ def audit(readable: Sequence[str], writable: Sequence[str], noted: Callable[[str
     def hook(event: str, arguments: tuple) -> None:
         if event == "open":
             opened(*arguments)
-        elif event in _PROGRAMS or event == "subprocess.Popen":
+        elif _PROGRAMS.fullmatch(event):
             refuse("starting another program or process")
-        elif event in _NETWORK:
+        elif _NETWORK.fullmatch(event):
             refuse("using the network", note=event != "socket.bind")  # urllib3 binds one when it is imported
         elif event in ("os.listdir", "os.scandir", "os.chdir"):
             check_path(arguments[0], "read")
-        elif event in _CHANGES:
+        elif _CHANGES.fullmatch(event):
             for path in arguments[:2] if event in ("os.link", "os.rename") else arguments[:1]:
                 check_path(path, "write")
-        elif event == "os.kill" and arguments[0] != own or event == "os.killpg":
+        elif (event == "os.kill" and arguments[0] != own) or event == "os.killpg":
             refuse("sending signals to other processes", note=True)
-        elif event == "ctypes.dlsym" and arguments[1] in _FUNCTIONS_OF_C:
+        elif event == "ctypes.dlsym" and _FUNCTIONS_OF_C.fullmatch(str(arguments[1])):
             refuse(f"calling {arguments[1]} of the C library", note=True)
         elif event == "mmap.__new__" and arguments[0] == -1 and arguments[1] > 2**28:
             refuse("sharing more than 256 MB of memory")

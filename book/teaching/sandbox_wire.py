@@ -322,12 +322,19 @@ _PUBLIC = {
     "keras.models": ("Sequential", "Functional"),
     "keras.src.models.functional": ("Functional",),
 }
-_LAYERS = (
-    "activations attention convolutional core merging normalization pooling regularization reshaping rnn "
-    "preprocessing.image_preprocessing preprocessing.rescaling preprocessing.normalization input_spec"
-).split()
-_PARTS = ("initializers", "regularizers", "constraints", "dtype_policies")
-_OPERATIONS = ("numpy", "nn", "math", "linalg", "image", "core")
+# in which modules of Keras those classes live that a public module may give
+_HOMES = {
+    "keras.layers": re.compile(
+        r"keras\.src\.layers\.(activations|attention|convolutional|core|merging|normalization|pooling|regularization|"
+        r"reshaping|rnn|preprocessing\.(image_preprocessing|normalization|rescaling))\b.*"
+    ),
+    "keras.initializers": re.compile(r"keras\.src\.initializers\..*"),
+    "keras.regularizers": re.compile(r"keras\.src\.regularizers\..*"),
+    "keras.constraints": re.compile(r"keras\.src\.constraints\..*"),
+} | {
+    f"keras.src.ops.{part}": re.compile(rf"keras\.src\.ops\.{part}")
+    for part in ("core", "linalg", "math", "nn", "numpy")
+}
 _COURSE = ("helpers.layers", "helpers.augment", "helpers.backbones")
 
 
@@ -344,15 +351,8 @@ def _class(module: Any, name: Any) -> str | None:
         raise Unsuitable(f"The model has a part of the kind {kind!r}, which cannot be graded: use Keras' own layers.")
     if name in _PUBLIC.get(module, ()):
         return None
-    homes = [f"keras.src.layers.{home}" for home in _LAYERS] if module == "keras.layers" else []
-    homes += [f"keras.src.{part}" for part in _PARTS if module == f"keras.{part}"]
-    homes += [f"keras.src.ops.{part}" for part in _OPERATIONS if module == f"keras.src.ops.{part}"]
-    homes += [module] if module in _COURSE else []
-    found = getattr(importlib.import_module(module), name, None) if homes else None
-    if not inspect.isclass(found) or name == "Lambda" or not f"{found.__module__}.".startswith(_dotted(homes)):
+    home = _HOMES.get(module, re.compile(re.escape(module)) if module in _COURSE else None)
+    found = getattr(importlib.import_module(module), name, None) if home else None
+    if not inspect.isclass(found) or name == "Lambda" or not home.fullmatch(found.__module__):
         raise Unsuitable(f"The model has a part of the kind {kind!r}, which cannot be graded: use Keras' own layers.")
     return keras.saving.get_registered_name(found) if module in _COURSE else None
-
-
-def _dotted(names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f"{name}." for name in names)
