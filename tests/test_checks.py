@@ -57,6 +57,7 @@ def test_a_blank_is_no_answer(compared, answer):
         (RIGHT.mean(axis=1), "too much was summed or averaged"),
         (np.where(RIGHT[1, 2] == RIGHT, np.nan, RIGHT), "not finite"),
         (np.where(RIGHT[1, 2] == RIGHT, 9, RIGHT), "1 of 12 values are off, the first at index (1, 2)"),
+        (np.full_like(RIGHT, np.inf), "not finite"),
         (RIGHT**2, "not by a constant factor or amount"),
         ([[1, 2], [3]], "numbers are asked for"),
         ("0.5", "numbers are asked for"),
