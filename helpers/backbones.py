@@ -26,6 +26,7 @@ __all__ = [
     "batch_normalizations",
     "load",
     "measure_statistics",
+    "pooled_encoder",
     "small_decoder",
     "small_encoder",
 ]
@@ -440,6 +441,43 @@ def small_encoder(shape: tuple[int, int, int], dimensions: int = 128, seed: int 
         ],
         name="small_encoder",
     )
+
+
+def pooled_encoder(shape: tuple[int, int, int], dimensions: int = 128, seed: int = 0) -> keras.Sequential:
+    """Build a small convolutional encoder that keeps what was found and gives up where, untrained.
+
+    Three convolutions with batch normalisation; of each channel only the maximum over all places goes on to the
+    linear layer. The chapter *contrasting-pairs* builds it layer by layer.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height, width and channels of the images.
+    dimensions : int
+        The number of features.
+    seed : int
+        Draws the weights; it seeds Keras', NumPy's and Python's generators.
+
+    Returns
+    -------
+    keras.Sequential
+        Maps images (n, h, w, c) to features (n, dimensions).
+
+    Raises
+    ------
+    ValueError
+        If `dimensions` is no whole number of 1 or more.
+    """
+    check_whole(dimensions, "dimensions", 1)
+    keras.utils.set_random_seed(seed)
+    stages = [layers.Input(shape)]
+    for channels, stride in ((16, 2), (32, 2), (64, 1)):
+        stages += [
+            layers.Conv2D(channels, 3, strides=stride, padding="same", use_bias=False),
+            layers.BatchNormalization(momentum=0.9),
+            layers.ReLU(),
+        ]
+    return keras.Sequential([*stages, layers.GlobalMaxPooling2D(), layers.Dense(dimensions)], name="pooled_encoder")
 
 
 def small_decoder(

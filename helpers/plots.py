@@ -31,6 +31,7 @@ __all__ = [
     "scatter_map",
     "scores",
     "silhouettes",
+    "table",
     "violins",
 ]
 
@@ -162,6 +163,44 @@ def bars(names: Sequence[str], values, x: str, y: str, ax=None):
     ax.bar_label(ax.bar(names, values, color=PALETTE[0]), fontsize=8)
     ax.set(xlabel=x, ylabel=y)
     ax.grid(axis="x", visible=False)
+    return ax
+
+
+def table(values, rows: Sequence[str], columns: Sequence[str], x: str, y: str, ax=None):
+    """Draw a table of numbers, each on a shade of grey: the larger, the darker within its column.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (rows, columns)
+    rows, columns : sequence of str
+        Their names.
+    x, y : str
+        What columns and rows are.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If there is not one finite value for each row and column.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.shape != (len(rows), len(columns)) or not np.isfinite(values).all():
+        raise ValueError(f"A table of {len(rows)} rows and {len(columns)} columns needs as many finite values.")
+    ax = ax or plt.subplots(figsize=(1.6 + 1.1 * len(columns), 0.6 + 0.36 * len(rows)))[1]
+    low, high = values.min(axis=0), values.max(axis=0)
+    shades = 0.75 * (values - low) / np.where(high > low, high - low, 1)
+    ax.imshow(shades, cmap="Greys", vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        ink = "white" if shades[row, column] > 0.55 else "black"
+        ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink)
+    ax.set(xlabel=x, ylabel=y, xticks=range(len(columns)), yticks=range(len(rows)))
+    ax.set_xticklabels(columns)
+    ax.set_yticklabels(rows)
+    ax.grid(False)
     return ax
 
 

@@ -1,10 +1,15 @@
 """`backbones` and `features`: small networks, on whichever back-end is set."""
 
+import json
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from helpers import backbones, features
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (8, 8, 1), (33, 20, 3)])
@@ -17,6 +22,26 @@ def test_the_small_encoder_repeats_with_the_seed():
     first, again, other = (backbones.small_encoder((8, 8, 1), 4, seed).get_weights() for seed in (1, 1, 2))
     assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
+
+
+def test_the_pooled_encoder_is_the_one_that_contrasting_pairs_builds():
+    notebook = json.loads((NOTEBOOKS / "contrasting-pairs.ipynb").read_text(encoding="utf-8"))
+    (source,) = ["".join(cell["source"]) for cell in notebook["cells"] if cell["id"] == "encoder"]
+    train = np.zeros((1, 28, 28, 1))[0]
+    names = {"keras": keras, "layers": keras.layers, "train": train, "DIMENSIONS": 12}
+    exec(source, names)
+    theirs, ours = names["build_encoder"](3), backbones.pooled_encoder((28, 28, 1), 12, seed=3)
+    for one, other in zip(theirs.get_weights(), ours.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    images = np.random.default_rng(0).random((2, 28, 28, 1))
+    np.testing.assert_allclose(features.forward(theirs, images), features.forward(ours, images), rtol=1e-6)
+
+
+def test_the_pooled_encoder_hardly_minds_a_shift():
+    image = np.zeros((1, 28, 28, 1))
+    image[0, 8:14, 6:12] = 1
+    first, moved = (features.forward(backbones.pooled_encoder((28, 28, 1), 6), np.roll(image, s, 2)) for s in (0, 8))
+    np.testing.assert_allclose(first, moved, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (8, 8, 1), (32, 20, 3)])

@@ -169,6 +169,21 @@ def test_counts_are_those_of_the_contingency_table():
     assert [text.get_text() for text in ax.texts] == ["2", "2", "1"]
 
 
+def test_a_table_is_darker_where_a_column_is_larger():
+    ax = plots.table([[0.2, 30], [0.4, 10], [0.3, 10]], "abc", ("x", "y"), "column", "row")
+    assert [text.get_text() for text in ax.texts] == ["0.20", "30.00", "0.40", "10.00", "0.30", "10.00"]
+    shades = ax.get_images()[0].get_array()
+    assert (np.argsort(shades[:, 0]) == [0, 2, 1]).all()
+    assert shades[0, 1] > shades[1, 1] == shades[2, 1]
+    assert {text.get_color() for text in ax.texts} == {"white", "black"}
+
+
+@pytest.mark.parametrize("values", [[[1, 2]], [[1, 2], [np.nan, 3]], [1, 2]])
+def test_a_table_without_a_number_for_each_cell_is_refused(values):
+    with pytest.raises(ValueError, match="2 rows and 2 columns needs as many finite values"):
+        plots.table(values, "ab", "xy", "column", "row")
+
+
 def test_bars_carry_their_values():
     ax = plots.bars(["a", "b"], [3, 40], "x", "y")
     assert [text.get_text() for text in ax.texts] == ["3", "40"]
