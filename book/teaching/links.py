@@ -205,7 +205,7 @@ def session() -> requests.Session:
     """Return what asks: it says who it is, and asks once more where a connection broke off."""
     asking = requests.Session()
     again = Retry(
-        connect=1, read=0, status=1, status_forcelist=(500, 502, 504), backoff_factor=1, raise_on_status=False
+        connect=1, read=False, status=1, status_forcelist=(500, 502, 504), backoff_factor=1, raise_on_status=False
     )
     for scheme in ("http://", "https://"):
         asking.mount(scheme, HTTPAdapter(max_retries=again))
