@@ -287,7 +287,8 @@ def _identify(submission: Submission, notebook: dict, manifests: dict, class_see
             f"the answers were tested as those of {slug}, class seed {seed}."
         )
     _look_for_questions(submission, notebook, manifests[slug], source)
-    if submission.file.stem.casefold().startswith(slug) and len(submission.file.parts) > 1:
+    as_given = rf"(?i){re.escape(slug)}[-_ ]*(\(?\d+\)?|copy *\d*)?"
+    if re.fullmatch(as_given, submission.file.stem) and len(submission.file.parts) > 1:
         submission.student = _printable(submission.file.parent.name)
 
 

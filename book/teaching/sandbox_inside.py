@@ -109,9 +109,9 @@ class Notebook:
         """Return the kind of an error, its first sentence, and its line in the cell."""
         if isinstance(error, TimeIsUp):
             return {"kind": "TimeIsUp", "text": "", "line": None}
-        lines = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if "ipython-input" in frame.filename
-        ]
+        # without the lines' texts, which would have to be read from files that are closed to this process
+        frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), lookup_lines=False)
+        lines = [frame.lineno for frame in frames if "ipython-input" in frame.filename]
         line = error.lineno if isinstance(error, SyntaxError) else lines[0] if lines else None
         return {"kind": type(error).__name__, "text": _sentence(error), "line": line}
 

@@ -158,7 +158,8 @@ def audit(readable: Sequence[str], writable: Sequence[str], noted: Callable[[str
         elif event in ("os.listdir", "os.scandir", "os.chdir"):
             check_path(arguments[0], "read")
         elif _CHANGES.fullmatch(event):
-            for path in arguments[:2] if event in ("os.link", "os.rename") else arguments[:1]:
+            both = event in ("os.link", "os.rename")  # of a symbolic link only the new place counts
+            for path in arguments[1:2] if event == "os.symlink" else arguments[: 1 + both]:
                 check_path(path, "write")
         elif (event == "os.kill" and arguments[0] != own) or event == "os.killpg":
             refuse("sending signals to other processes", note=True)
