@@ -255,8 +255,8 @@ def syllabus_html(source: Path, weeks: int, root: str) -> str:
     if weeks not in known["syllabi"]:
         raise LookupError(f"There is no syllabus of {weeks} weeks: choose one of {sorted(known['syllabi'])}.")
     plan, rows, total = known["syllabi"][weeks], "", {"class": 0, "home": 0}
-    for number, sessions in enumerate(plan["weeks"], start=1):
-        found = [_session(source, name, known, plan["exercises"], root) for name in sessions]
+    for number, sessions in enumerate(plan, start=1):
+        found = [_session(source, name, known, "laboratory" in sessions, root) for name in sessions]
         minutes = {"class": known["lesson"] * len(sessions), "home": sum(home for _, home in found)}
         total = {place: total[place] + minutes[place] for place in total}
         listed = "".join(f"<li>{name}</li>" for name, _ in found)
@@ -268,12 +268,12 @@ def syllabus_html(source: Path, weeks: int, root: str) -> str:
     return _table(label, heads, rows, foot)
 
 
-def _session(source: Path, name: str, known: dict, exercises: str, root: str) -> tuple[str, int]:
-    """Return a session's name as HTML, and the minutes that it asks for at home."""
+def _session(source: Path, name: str, known: dict, practised: bool, root: str) -> tuple[str, int]:
+    """Return a session's name as HTML, and its minutes at home, without exercises that are practised in class."""
     if name in known["events"]:
         return escape(known["events"][name]["title"]), known["events"][name]["home"]
     about = chapter(source, name)
-    home = about.read + (about.exercises if exercises == "at home" else 0) + (about.assignment or 0)
+    home = about.read + (0 if practised else about.exercises) + (about.assignment or 0)
     return _link(about, root), home
 
 
