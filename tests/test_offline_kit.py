@@ -1,5 +1,6 @@
 """The offline kit: whole, the same twice, installed and used with the network off; and what stands in its way."""
 
+import ast
 import hashlib
 import importlib
 import json
@@ -62,8 +63,8 @@ def built(teaching, root, tmp_path_factory):
 
 @pytest.fixture
 def kit(built, tmp_path):
-    """A kit that a test may damage."""
-    return shutil.copytree(built, tmp_path / "kit")
+    """A kit that a test may damage, in a folder whose name is not a plain one."""
+    return shutil.copytree(built, tmp_path / "a kit (copy)")
 
 
 def check(kit):
@@ -191,7 +192,35 @@ def test_a_disk_without_room_is_refused_before_anything_is_installed(teaching, k
     assert not (tmp_path / "course").exists()
 
 
+def test_the_installer_can_be_read_by_any_python_3_so_that_it_can_name_the_right_one(teaching):
+    source = Path(teaching.install.__file__).read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 6))
+
+
 # Installed with the network off
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(teaching, kit, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match=r"file.course cannot be used .*: give another folder"):
+        teaching.install.main([str(tmp_path / "file" / "course")], kit)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="start.bat stands in its place.")
+def test_the_start_keeps_everything_in_the_folder_of_the_course(teaching, tmp_path):
+    course = tmp_path / "my course"
+    python = course / "environment" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nenv\necho "$@"\n')
+    python.chmod(0o755)
+    start = teaching.install.write_start(course)
+    told = subprocess.run([start, "--port=1"], cwd="/", check=True, text=True, stdout=subprocess.PIPE).stdout
+    variables = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+    assert variables["COURSE_WEIGHTS"] == str(course / "data" / "weights")
+    assert variables["COURSE_DATA"] == str(course / "data")
+    assert Path(variables["COURSE_RESULTS"]).parent == Path(variables["KERAS_HOME"]).parent == course
+    assert told.splitlines()[-1].startswith("-m jupyterlab --notebook-dir=notebooks ")
+    assert told.splitlines()[-1].endswith(" --port=1")
 
 
 def test_a_second_installation_keeps_the_notebooks_that_were_changed(teaching, kit, tmp_path, capfd):
@@ -283,7 +312,7 @@ def test_an_interrupted_build_leaves_the_earlier_kit_whole(teaching, root, kit, 
     with pytest.raises(SystemExit, match=r"^Interrupted: the wheels in .* are kept"):
         run(teaching, root, kit)
     assert check(kit)[0] == 0
-    assert [path.name for path in kit.parent.iterdir()] == ["kit"]
+    assert [path.name for path in kit.parent.iterdir()] == [kit.name]
 
 
 def test_a_second_build_replaces_the_kit(teaching, root, kit):
@@ -291,7 +320,7 @@ def test_a_second_build_replaces_the_kit(teaching, root, kit):
     run(teaching, root, kit)  # class 0 was not built
     assert not (kit / "notebooks" / "assignments").exists()
     assert check(kit)[0] == 0
-    assert [path.name for path in kit.parent.iterdir()] == ["kit"]
+    assert [path.name for path in kit.parent.iterdir()] == [kit.name]
 
 
 # Weights
@@ -368,4 +397,4 @@ def test_the_whole_kit_installs_and_runs_a_chapter_with_the_network_off(teaching
     finally:
         shutil.rmtree(out, ignore_errors=True)  # half a gigabyte, where the wheels could not be shared
     told = capsys.readouterr().out
-    assert re.search(r"the chapter measuring-features: \d+ s", told)
+    assert re.search(r"the notebook measuring-features: \d+ s", told)

@@ -243,7 +243,12 @@ def main(arguments=None, kit=KIT):
     parser.add_argument("--check", action="store_true", help="only check the files of the kit")
     options = parser.parse_args(arguments)
     if not options.check:
-        install(kit, options.folder)
+        try:
+            install(kit, options.folder)
+        except OSError as error:
+            raise SystemExit(f"{error.filename} cannot be used ({error.strerror}): give another folder.") from error
+        except KeyboardInterrupt:
+            raise SystemExit("Interrupted: start install.py again, and it installs anew.") from None
         return 0
     told = missing_or_damaged(kit) + extra(kit)
     print("\n".join(told) or f"All {len(sums(kit))} files of the kit are as they were when it was made.")

@@ -23,6 +23,7 @@ import tempfile
 import time
 import tomllib
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,7 +47,17 @@ PLATFORMS = {
 }
 # what students need beside the course and its extra `tensorflow`
 BESIDE_THE_COURSE = ("jupyterlab", "ipykernel")
-EMBEDDED = ("digits", "shifted-digits", "shapes", "textures", "paintings", "blood-cells", "moving-digits", "patches")
+# what is loaded to try a kit: every set that is no file of the user's, as small as it can be had
+EMBEDDED = {
+    "digits": {},
+    "shifted-digits": {},
+    "shapes": {"per_class": 1},
+    "textures": {"per_class": 1},
+    "paintings": {"per_class": 1},
+    "blood-cells": {"part": "test", "size": 32},
+    "moving-digits": {"clips": 1},
+    "patches": {},
+}
 CHUNK = 32_000_000  # bytes that one call of pip fetches, if it is not a single larger wheel
 _COMPRESSED = (".whl", ".npz", ".png", ".webp", ".woff2", ".h5")
 
@@ -270,8 +281,8 @@ def explained(told: str, kit: Kit) -> str:
     told = " ".join(told.split())
     no_wheel = re.search(r"(?:Because|and) ([\w.-]+)(?:\{[^}]*\})?==([\w.]+) has no (?:usable )?wheels", told)
     if no_wheel:
-        package = f"{no_wheel[1]} {no_wheel[2]}"
-        return f"There is no wheel of {package} for Python {kit.python} on {kit.platform}: choose others."
+        machine = f"Python {kit.python} on {kit.platform}"
+        return f"There is no wheel of {no_wheel[1]} {no_wheel[2]} for {machine}: name another Python or platform."
     if re.search(r"Failed to fetch|error sending request|NewConnectionError|NameResolution|ConnectionError", told):
         kept = len(list(kit.store.glob("*.whl")))
         return f"The package index cannot be reached: connect and run again; the {kept} wheels in {kit.store} are kept."
@@ -422,7 +433,7 @@ def _add_optional(kit: Kit, folder: Path, name: str) -> str | None:
     for path in files:
         inside = path.name if name == "notebooks/assignments" else path.relative_to(place)
         _link(path, folder / name / inside, copy=True)
-    return None if files else f"The kit has no {name}: run `{command}` first if it shall."
+    return None if files else f"The kit has no {name}, which `{command}` builds."
 
 
 def _versions(kit: Kit, wheels: list[Wheel]) -> dict[str, str]:
@@ -544,12 +555,12 @@ def without_network() -> tuple[list[str], dict[str, str]]:
 
 LOAD_EMBEDDED = f"""
 from helpers import datasets
-for name in {EMBEDDED}:
-    print(datasets.load(name))
+for name, options in {EMBEDDED}.items():
+    print(datasets.load(name, **options))
 """
 
 
-def verify(folder: Path, chapter: str = "measuring-features") -> None:
+def verify(folder: Path, notebooks: Sequence[str]) -> None:
     """Install a kit into an empty folder with the network off, use it, and print what each step took.
 
     Raises
@@ -572,7 +583,8 @@ def verify(folder: Path, chapter: str = "measuring-features") -> None:
         _step("all embedded data sets", [python, "-c", LOAD_EMBEDDED], course, home)
         _step("Jupyter's start", [python, "-c", _TRY_JUPYTER, *start_command(course)], course, home)
         execute = ["-m", "jupyter", "nbconvert", "--to", "notebook", "--execute", "--output-dir", str(home)]
-        _step(f"the chapter {chapter}", [python, *execute, f"notebooks/{chapter}.ipynb"], course, home)
+        for notebook in notebooks:
+            _step(f"the notebook {notebook}", [python, *execute, f"notebooks/{notebook}.ipynb"], course, home)
 
 
 def start_command(course: Path) -> list[str]:
@@ -634,6 +646,7 @@ def _step(what: str, command: list[str], folder: Path, home: Path) -> None:
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> None:
     """Run the command."""
+    what_to_run = "notebooks for --verify to run, as few-labels or assignments/few-labels"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=root / "dist" / "offline-kit", help="the folder to write")
     parser.add_argument("--platform", default=install.this_platform(), help=f"one of {', '.join(PLATFORMS)}")
@@ -643,11 +656,11 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> None:
     parser.add_argument("--packages", nargs="+", default=(), help="only these, for a small kit that tries the way")
     parser.add_argument("--archive", action="store_true", help="write a ZIP file beside the folder, too")
     parser.add_argument("--verify", type=Path, metavar="DIR", help="install and use the kit DIR with the network off")
-    parser.add_argument("--chapter", default="measuring-features", help="the chapter that --verify runs")
+    parser.add_argument("--run", nargs="+", metavar="NOTEBOOK", default=["measuring-features"], help=what_to_run)
     options = parser.parse_args(arguments)
     kit = Kit(
         root,
-        options.out,
+        options.out.absolute(),
         options.platform,
         options.python,
         options.class_seed,
@@ -656,7 +669,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> None:
     )
     try:
         if options.verify:
-            verify(options.verify.absolute(), options.chapter)
+            verify(options.verify.absolute(), options.run)
             return
         for sentence in build(kit):
             print(sentence)
