@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
 from bs4 import BeautifulSoup
@@ -92,7 +93,7 @@ def chapter():
         code("def loss(x):\n    return x", name="loss"),
         code("helper = lambda x: x\nplt.plot(helper)", name="plain"),
         new_markdown_cell("### A topic\n\nThe topic opens."),
-        code("def method(x):\n    return x / 2", name="method"),
+        code("def method(x):\n    return x / 2", printed("half\n"), name="method"),
         new_markdown_cell("## Train\n\n" + prose[0]),
         code("fit()", picture()),
         new_markdown_cell("The curve falls. Then it stays. " + "Words follow. " * 40 + "\n\n### Next\n\nHow many?"),
@@ -202,7 +203,7 @@ def test_what_is_printed_is_shown_where_a_sentence_asks_for_it_and_claims_are_no
     lines = [
         cell.outputs[0].text for cells in made for cell in cells if cell.get("outputs") and "text" in cell.outputs[0]
     ]
-    assert lines == ["three", "rank 3"]
+    assert lines == ["half", "three", "rank 3"]
     assert texts(slide(made, "Break it"), "said") == ["Leave it out."]
     assert texts(slide(made, "Break it"), "seen") == ["The rank tells."]
 
@@ -252,11 +253,20 @@ def test_prose_is_shortened_to_whole_sentences(prose, room, first, last):
 def test_a_page_needs_no_other_file(page):
     soup = BeautifulSoup(page, "html.parser")
     assert not soup.select("link, script[src], iframe, source, object, embed")
-    assert all(image["src"].startswith("data:image/png;base64,") for image in soup.select("img"))
+    assert all(image["src"].startswith("data:image/webp;base64,") for image in soup.select("img"))
     addresses = re.findall(r"url\(([^)]*)\)", "".join(sheet.text for sheet in soup.select("style")))
     assert addresses
     assert {address.strip("\"'").partition(":")[0] for address in addresses} == {"data"}
     assert "@import" not in page
+
+
+def test_pictures_lose_nothing():
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (7, 9, 4), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    packed = base64.b64decode(slides.webp(base64.encodebytes(file.getvalue()).decode()))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(packed))), pixels)
 
 
 def test_formulas_are_set_and_only_the_fonts_that_they_need_are_there(page):
@@ -316,9 +326,7 @@ def _quick(monkeypatch):
 
 def test_nothing_run_is_one_plain_sentence(course, capsys):
     assert slides.main([], course) == 1
-    assert capsys.readouterr().err == (
-        "No slides of first, second: not run as they are now; run `make notebooks` first.\n"
-    )
+    assert capsys.readouterr().err == "No chapter was run as it is now: run `make notebooks` first.\n"
 
 
 def test_slides_are_made_of_the_chapters_that_were_run_as_they_are_now(course, capsys):
@@ -326,7 +334,7 @@ def test_slides_are_made_of_the_chapters_that_were_run_as_they_are_now(course, c
     assert slides.main([], course) == 1
     assert [path.name for path in (course / "dist" / "slides").iterdir()] == ["first.html"]
     told = capsys.readouterr()
-    assert "No slides of second: not run as it is now" in told.err
+    assert told.err == "No slides of second, not run as now: run `make notebooks` first.\n"
     text = BeautifulSoup((course / "dist" / "slides" / "first.html").read_text("utf-8"), "html.parser").main.text
     assert "Figures: a run of 21 November 2026 in the quick profile, CPU, 2 cores, Keras 3.15.1" in text
     as_run(course, "second")
@@ -340,10 +348,26 @@ def test_new_prose_is_shown_with_the_figures_of_the_run_and_new_code_needs_a_run
     slides.main([], course)
     page = deck_of_it.read_text("utf-8")
     assert "Another promise." in page
-    assert page.count("data:image/png") == 4
+    assert page.count("data:image/webp") == 4
     path.write_text(path.read_text("utf-8").replace("plots.images(x)", "plots.images(y)"), encoding="utf-8")
     slides.main([], course)
     assert not deck_of_it.exists()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_chapter_has_its_frame_on_slides(path):
+    soup = BeautifulSoup(slides.page(nbformat.read(path, 4)), "html.parser")
+    found = [section["data-kind"] for section in soup.select(".slides > section")]
+    assert found[:3] == ["title", "points", "points"]
+    assert {"formula", "method"} & set(found)
+    assert found.count("quiz") == 5
+    assert all(section.select_one(".fragment .answer").text.strip() for section in soup.select("[data-kind=quiz]"))
+    references = [cell.source for cell in nbformat.read(path, 4).cells if cell.source.startswith("## References")]
+    assert len(soup.select("[data-kind=references] li")) == references[0].count("\n- ")
+    assert found[-1] == "references"
+    for source in soup.select("annotation, code, pre"):  # where a formula's own source may stand
+        source.decompose()
+    assert not re.search(r"\$[^$]*\\[a-z]", soup.main.get_text())
 
 
 # ---- in a browser
@@ -431,6 +455,19 @@ def test_a_deck_asks_for_nothing_but_itself_and_reports_no_error(opened):
     tab, asked, wrong = opened
     assert [address for address in asked if not address.startswith("data:")] == [tab.url.partition("#")[0]]
     assert wrong == []
+
+
+def test_axe_finds_nothing_on_any_kind_of_slide(browser, specimen):
+    from axe_playwright_python.sync_playwright import Axe
+
+    tab, _, _ = open_deck(browser, specimen)
+    tab.add_style_tag(content="* { transition: none !important; animation: none !important }")  # no half-faded text
+    kinds = tab.evaluate("[...document.querySelectorAll('.slides > section')].map((slide) => slide.dataset.kind)")
+    for place in sorted(map(kinds.index, set(kinds))):
+        tab.evaluate(f"Reveal.slide({place}, 0, 0)")
+        violations = Axe().run(tab).response["violations"]
+        assert [(found["id"], found["nodes"][0]["html"][:200]) for found in violations] == []
+    tab.close()
 
 
 def test_keys_lead_through_the_slides_and_bring_the_answer(browser, specimen):

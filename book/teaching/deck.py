@@ -266,7 +266,9 @@ class _Section:
                 yield self.slide("table", lead, table, notes=notes)
                 lead = None
         elif self.is_method(cell):
-            yield self.slide("method", lead, _code(cell))
+            lines = _short(printed)
+            fits = lines and cell.source.count("\n") + lines.count("\n") + 2 <= LINES_TOGETHER
+            yield self.slide("method", lead, _code(cell), _output(lines) if fits else None)
         elif (self.name == "Break it" or self.asks) and (lines := _short(printed)):
             yield self.slide("printed", lead, _output(lines), self.seen(after), notes=notes)
         else:
