@@ -86,7 +86,10 @@ def tower(numbers: SimpleNamespace):
     from keras import layers
 
     draw, channels = np.random.default_rng(numbers.seed), numbers.channels
-    names = [f"pool_{number}" for number in draw.permutation(4) + 1]
+    order = draw.permutation(4)
+    while np.any(order == np.arange(4)):  # no layer has the name of its place
+        order = draw.permutation(4)
+    names = [f"pool_{number + 1}" for number in order]
     x = entry = layers.Input((40, 40, 3))
     for stage in range(4):
         x = layers.Conv2D((stage + 1) * channels, 3, padding="same", activation="relu")(x)
@@ -177,18 +180,17 @@ def _equal(found: list, right: list) -> bool:
 
 
 def crops_of_patches(numbers: SimpleNamespace) -> SimpleNamespace:
-    """Cut four crops out of each of 24 texture patches, and give every patch one of three classes by lot."""
+    """Cut nine crops out of each of 18 texture patches, and give every patch one of three classes by lot."""
     from helpers import datasets, distances
 
     draw = np.random.default_rng(numbers.seed)
-    textures = datasets.load("textures", size=64, per_class=1, seed=numbers.seed).images[:24]
-    images = np.concatenate(
-        [[patch[:40, :40], patch[:40, 24:], patch[24:, :40], patch[24:, 24:]] for patch in textures]
-    )
-    patches = np.repeat(np.arange(24), 4)
-    labels = draw.permutation(np.arange(24) % 3)[patches]
+    corners = [(down, right) for down in (0, 12, 24) for right in (0, 12, 24)]
+    textures = datasets.load("textures", size=64, per_class=1, seed=numbers.seed).images[:18]
+    images = np.stack([patch[y : y + 40, x : x + 40] for patch in textures for y, x in corners])
+    patches = np.repeat(np.arange(18), 9)
+    labels = draw.permutation(np.arange(18) % 3)[patches]
     matrix = distances.pairwise_distances(np.sort(images.reshape(len(images), -1), axis=1))
-    orders = np.stack([draw.permutation(24) for _ in range(999)])
+    orders = np.stack([draw.permutation(18) for _ in range(999)])
     return SimpleNamespace(images=images, patches=patches, labels=labels, distances=matrix, orders=orders)
 
 

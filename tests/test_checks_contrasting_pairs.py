@@ -1,0 +1,52 @@
+"""What the checks of *Contrasting pairs* hold to be right, against the course's own losses and instruments."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from helpers import checks, losses
+from helpers.checks import contrasting_pairs as questions
+from helpers.separability import effective_rank
+
+
+@pytest.fixture(params=range(3))
+def numbers(request):
+    return checks.numbers("contrasting-pairs", request.param)
+
+
+def test_the_margin_loss_with_weight_one_is_twice_that_of_the_helpers(numbers):
+    right = questions.margin_loss(numbers, weighted=False)
+    for first, second, different in questions.pairs_of_embeddings():
+        unit = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (first, second)]
+        ours = losses.contrastive(losses.pair_distances(*unit), 1 - different, numbers.margin)
+        assert right(first, second, different) == pytest.approx(2 * float(ours), rel=1e-4)
+
+
+def test_nt_xent_where_each_original_comes_once_is_that_of_the_helpers_whatever_the_order(numbers):
+    right = questions.nt_xent(numbers)
+    for views, groups in questions.batches_of_views(numbers, repeated=False):
+        first = np.array([np.flatnonzero(groups == one) for one in np.unique(groups)])
+        ours = losses.nt_xent(views[first[:, 0]], views[first[:, 1]], numbers.temperature)
+        assert right(views, groups) == pytest.approx(float(ours), rel=1e-4)
+
+
+def test_the_two_losses_that_can_be_computed_are_those_of_the_helpers(numbers):
+    nothing, ideal = questions.nothing_and_ideal(numbers)
+    equal, apart = np.ones((numbers.pairs, 2)), np.eye(numbers.pairs)
+    assert nothing == pytest.approx(float(losses.nt_xent(equal, equal, numbers.temperature)), rel=1e-4)
+    assert ideal == pytest.approx(float(losses.nt_xent(apart, apart, numbers.temperature)), rel=1e-3)
+
+
+def test_of_the_four_networks_one_alone_is_told_apart_and_has_not_collapsed():
+    for seed in range(8):
+        numbers = checks.numbers("contrasting-pairs", seed)
+        found = questions.embeddings(numbers)
+        healthy, collapsed, flat, reversed_ = (found[f"network {number}"] for number in numbers.networks)
+        auc = [roc_auc_score(np.eye(240).ravel(), (a @ b.T).ravel()) for a, b in (healthy, collapsed, flat, reversed_)]
+        ranks = [effective_rank(np.concatenate([a, -a])) for a, _ in (healthy, collapsed, flat, reversed_)]
+        assert auc[0] > 0.99
+        assert 0.4 < auc[1] < 0.6
+        assert auc[2] > 0.95
+        assert auc[3] < 0.4
+        assert ranks[0] > 25 > ranks[2]
+        assert ranks[1] < 1.5 < ranks[2] < 6
