@@ -1,6 +1,6 @@
 # Features Without Labels. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test serve notebooks readme format lock bench clean assignments grade quizzes slides offline-kit adopt check-links test-jax test-torch test-keras-3.13
+.PHONY: help book pdf test serve notebooks readme format lock bench clean assignments record grade quizzes slides offline-kit adopt check-links test-jax test-torch test-keras-3.13
 
 # the newest Python of the supported ones that really starts: a shim of a version manager may not
 ifndef PYTHON
@@ -68,6 +68,9 @@ grade: $(VENV)/installed  ## grade the notebooks in SUBMISSIONS=folder: points a
 
 quizzes: $(VENV)/installed  ## write the quizzes into the chapters, and as QTI for Canvas and Moodle
 	@$(TEACH).quizzes $(if $(filter-out 0,$(CLASS_SEED)),--seed $(CLASS_SEED))
+
+record: $(VENV)/installed  ## run the full profile and keep its results in data/results; CHAPTERS="few-labels ..." for some
+	@$(RUN) book/record.py $(CHAPTERS)
 
 slides: $(VENV)/installed  ## slides of every chapter from its executed notebook
 	@$(TEACH).slides

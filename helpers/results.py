@@ -27,14 +27,17 @@ __all__ = [
     "Claim",
     "Curve",
     "Record",
+    "Recorded",
     "load",
     "load_claims",
     "load_curves",
     "load_readable",
+    "load_recorded",
     "load_runs",
     "save",
     "save_claims",
     "save_curves",
+    "save_recorded",
     "save_run",
     "slug",
 ]
@@ -162,6 +165,24 @@ class Curve:
     accuracy: list[list[float]]
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """A chapter's run that is kept in git: what came out and what it took, without maps and thumbnails.
+
+    Attributes
+    ----------
+    run : dict
+        As `save_run` writes it, and under ``"commit"`` the code that ran.
+    records : list of Record
+        Without arrays.
+    claims : list of Claim
+    """
+
+    run: dict
+    records: list[Record]
+    claims: list[Claim]
+
+
 def slug(name: str) -> str:
     """Return `name` as a file name: lower case, words joined by hyphens.
 
@@ -237,6 +258,34 @@ def save_run(chapter: str, run: Mapping, folder: Path | str | None = None) -> Pa
     path = Path(folder or runtime.results_folder()) / slug(chapter) / "run.json"
     _replace(path, lambda stream: stream.write(_to_json(dict(run))))
     return path
+
+
+def save_recorded(recorded: Recorded, folder: Path | str) -> Path:
+    """Write a chapter's run as ``<chapter>.json`` and return its path."""
+    rows = [{key: value for key, value in asdict(row).items() if key != "arrays"} for row in recorded.records]
+    claims = [asdict(claim) for claim in recorded.claims]
+    path = Path(folder) / f"{slug(recorded.run['chapter'])}.json"
+    _replace(path, lambda stream: stream.write(_to_json({"run": recorded.run, "records": rows, "claims": claims})))
+    return path
+
+
+def load_recorded(folder: Path | str) -> dict[str, Recorded]:
+    """Read the recorded runs, under their chapters' slugs; empty where none was recorded.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged, naming the file and what to do.
+    """
+    found = {}
+    for path in sorted(Path(folder).glob("*.json")):
+        told = _load_json(path)
+        try:
+            records = [Record(**row) for row in told["records"]]
+            found[path.stem] = Recorded(told["run"], records, [Claim(**claim) for claim in told["claims"]])
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"The recorded run {path} is damaged ({error}): run `make record` again.") from error
+    return found
 
 
 def load(folder: Path | str | None = None, chapter: str | None = None) -> list[Record]:

@@ -11,6 +11,8 @@ import nbformat
 import pytest
 import yaml
 
+from helpers import results
+
 ROOT = Path(__file__).resolve().parents[1]
 SAVE = """
 from helpers import datasets, runtime
@@ -29,7 +31,7 @@ def course(tmp_path_factory):
     root = tmp_path_factory.mktemp("course")
     shutil.copytree(ROOT / "helpers", root / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "book").mkdir()
-    for name in ("build.py", "chapter_progress.py"):
+    for name in ("build.py", "chapter_progress.py", "record.py"):
         shutil.copy(ROOT / "book" / name, root / "book")
     (root / "uv.lock").write_text("")
     chapters = [{"file": "book/page"}, {"file": "notebooks/first"}, {"file": "notebooks/second"}]
@@ -104,3 +106,63 @@ def test_an_unknown_profile_suggests_the_nearest(course):
     outcome = build(course, COURSE_PROFILE="quik")
     assert outcome.returncode
     assert "did you mean 'quick'" in outcome.stderr
+
+
+CLAIMS = """
+from helpers.results import Claim, save_claims
+save_claims([Claim("first", "digits", "It holds.", [1.0], 0), Claim("first", "digits", "It does not.", [-1.0], 0)])
+"""
+
+
+def test_a_recorded_run_keeps_what_came_out_and_makes_no_chapter_stale(course):
+    write(course, "first", SAVE.format(chapter="first"), CLAIMS)
+    environment = os.environ | {"PYTHONPATH": str(course), "COURSE_PROFILE": "full"}
+    command = [sys.executable, "book/record.py", "first"]
+    told = subprocess.run(command, cwd=course, env=environment, text=True, capture_output=True, timeout=600)
+    assert told.returncode == 2, told.stderr
+    assert "Does not hold in this run, first: It does not. [-1.0]" in told.stdout
+
+    recorded = results.load_recorded(course / "data" / "results")["first"]
+    assert [row.method for row in recorded.records] == ["raw pixels"]
+    assert [claim.holds for claim in recorded.claims] == [True, False]
+    assert recorded.run["profile"] == "full"
+    before = finished(course, "full")
+    again = subprocess.run(command, cwd=course, env=environment, text=True, capture_output=True, timeout=600)
+    assert "Recorded in data/results: first." in again.stdout
+    assert finished(course, "full") == before
+
+    wrong = subprocess.run([*command[:2], "frist"], cwd=course, env=environment, text=True, capture_output=True)
+    assert wrong.returncode == 1
+    assert "did you mean 'first'" in wrong.stderr
+
+
+def test_a_damaged_record_is_named(course):
+    path = course / "data" / "results" / "third.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}")
+    with pytest.raises(ValueError, match=r"third.json is damaged .* run `make record` again"):
+        results.load_recorded(path.parent)
+    path.unlink()
+
+
+def test_the_book_says_that_nothing_was_recorded_or_shows_it_beside_its_own_run(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    from course_site.chapters import recorded_html
+
+    assert "No full run has been recorded yet" in recorded_html({}, [], tmp_path, "")
+    measures = {"knn": [0.5, 0.7], "linear_probe": [0.9, 0.9]}
+    row = results.Record("some-chapter", "raw <pixels>", "baseline", "digits", 64, [0, 1], measures)
+    here = results.Record("some-chapter", "raw <pixels>", "baseline", "digits", 64, [0], {**measures, "knn": [0.4]})
+    run = {"profile": "full", "seconds": 61.2, "device": "a GPU", "backend": "jax", "commit": "abc"}
+    run["finished"] = "2026-01-02T03:04:05+00:00"
+    claims = [results.Claim("some-chapter", "digits", "It does not.", [-1.0], 0)]
+    html = recorded_html({"some-chapter": results.Recorded(run, [row], claims)}, [here], tmp_path, "../")
+    for part in (
+        "raw &lt;pixels&gt;",
+        "0.600</td>",
+        "0.400</td>",
+        "0 of its 1 claims held",
+        "Did not hold: It does not.",
+    ):
+        assert part in html
+    assert "not run" in recorded_html({"some-chapter": results.Recorded(run, [row], [])}, [], tmp_path, "../")

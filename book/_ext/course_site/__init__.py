@@ -121,6 +121,16 @@ class StatusDirective(CourseDirective):
         return chapters.status_html(ordered, Path(self.env.srcdir), self.root())
 
 
+class RecordedDirective(CourseDirective):
+    """The full runs that are kept in git, beside the rows of this build."""
+
+    def html(self) -> str:
+        source = Path(self.env.srcdir)
+        recorded = results.load_recorded(source / "data" / "results")
+        ordered = {slug: recorded[slug] for slug in self.in_order(recorded)}
+        return chapters.recorded_html(ordered, results.load_readable()[0], source, self.root())
+
+
 class MapDirective(CourseDirective):
     """The chapters, one ``slug | title | promise`` a line; those without a notebook are listed as planned."""
 
@@ -218,6 +228,7 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("course-comparison", ComparisonDirective)
     app.add_directive("course-claims", ClaimsDirective)
     app.add_directive("course-status", StatusDirective)
+    app.add_directive("course-recorded", RecordedDirective)
     app.add_directive("course-map", MapDirective)
     app.add_directive("course-sheet", SheetDirective)
     app.add_css_file(assets.ICONS)

@@ -9,7 +9,11 @@ from datetime import datetime
 from html import escape
 from pathlib import Path
 
-__all__ = ["map_html", "status_html"]
+from helpers.results import Record, Recorded
+
+__all__ = ["map_html", "recorded_html", "status_html"]
+
+_RECORDED = {"knn": "kNN", "linear_probe": "linear probe"}
 
 
 def map_html(lines: list[str], source: Path, root: str) -> str:
@@ -95,6 +99,48 @@ def _status_row(slug: str, run: Mapping, source: Path, root: str) -> str:
         + "".join(f"<td>{escape(str(value))}</td>" for value in words)
         + f"<td>{when}</td></tr>"
     )
+
+
+def recorded_html(recorded: Mapping[str, Recorded], here: list[Record], source: Path, root: str) -> str:
+    """Return for each recorded run what it took, and its rows beside those of this build."""
+    if not recorded:
+        return "<p>No full run has been recorded yet.</p>\n"
+    return "".join(_recorded_chapter(slug, told, here, source, root) for slug, told in recorded.items())
+
+
+def _recorded_chapter(slug: str, told: Recorded, here: list[Record], source: Path, root: str) -> str:
+    run, claims = told.run, told.claims
+    notebook = source / "notebooks" / f"{slug}.ipynb"
+    title = escape(_opening(notebook)[0] if notebook.exists() else _spoken(slug))
+    held = f" {sum(claim.holds for claim in claims)} of its {len(claims)} claims held." if claims else ""
+    failed = "".join(f"<li>Did not hold: {escape(claim.sentence)}</li>" for claim in claims if not claim.holds)
+    shown = {(row.data, row.method): row for row in here if row.chapter == slug}
+    heads = "".join(
+        f'<th scope="col" class="number">{escape(name)}, {where}</th>'
+        for name in _RECORDED.values()
+        for where in ("recorded", "here")
+    )
+    rows = "".join(_recorded_row(row, shown.get((row.data, row.method))) for row in told.records)
+    return (
+        f'<h3><a href="{root}notebooks/{slug}.html">{title}</a></h3>'
+        f"<p>Profile {escape(run['profile'])}, {run['seconds']:.0f} seconds on {escape(run['device'])} by "
+        f"{escape(run['backend'])}, {datetime.fromisoformat(run['finished']):%Y-%m-%d}, "
+        f"commit {escape(run['commit'] or 'unknown')}.{held}</p>"
+        + (f"<ul>{failed}</ul>" if failed else "")
+        + '<div class="pst-scrollable-table-container" tabindex="0" role="region" '
+        f'aria-label="Recorded run: {title}"><table class="table course-status"><thead><tr>'
+        f'<th scope="col">Features</th><th scope="col">Images</th>{heads}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>\n"
+    )
+
+
+def _recorded_row(row: Record, here: Record | None) -> str:
+    cells = "".join(
+        f'<td class="number">{other.mean(measure):.3f}</td>' if other else '<td class="number">not run</td>'
+        for measure in _RECORDED
+        for other in (row, here)
+    )
+    return f'<tr><th scope="row">{escape(row.method)}</th><td>{escape(row.data)}</td>{cells}</tr>'
 
 
 def _versions_html(runs: Mapping[str, Mapping]) -> str:
