@@ -23,6 +23,7 @@ import yaml
 from bs4 import BeautifulSoup
 from markdown_it import MarkdownIt
 from scipy import integrate, stats
+from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -287,6 +288,14 @@ def left_of_a_running_mean():
     return mean
 
 
+def share_of_a_mirroring_map():  # the areas of what three such maps make of a square
+    square = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    maps = [[[0.8, 0.3], [0, 0.4]], [[0.1, 0.6], [0.4, 0]], [[0.2, 0], [0.5, 0.2]]]
+    areas = [ConvexHull(square @ np.transpose(matrix)).volume for matrix in maps]
+    assert np.allclose([np.linalg.det(matrix) for matrix in maps], [0.32, -0.24, 0.04])
+    return areas[1] / sum(areas)
+
+
 COMPUTED = {
     "floor-of-a-p-value": smallest_p_value,
     "size-after-a-transposed-convolution": transposed_pixels,
@@ -304,6 +313,7 @@ COMPUTED = {
     "given-labels-in-the-score": accuracy_with_given_labels,
     "class-weight-by-hand": class_weight,
     "memory-of-a-running-mean": left_of_a_running_mean,
+    "share-of-a-mirroring-map": share_of_a_mirroring_map,
 }
 
 
@@ -329,7 +339,7 @@ def test_random_clusters_score_as_the_questions_say():
 
 def test_the_chapters_are_in_step_with_the_bank(quizzes, capsys):
     quizzes.main(["--check"])
-    assert capsys.readouterr().out == "The quizzes of 11 chapters are as book/quizzes.yml has them.\n"
+    assert capsys.readouterr().out == "The quizzes of 12 chapters are as book/quizzes.yml has them.\n"
 
 
 @pytest.mark.parametrize("slug", BANK)
