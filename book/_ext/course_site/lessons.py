@@ -299,22 +299,28 @@ def calendar_html(source: Path, runs: Mapping[str, Mapping], recorded: Mapping[s
         The relative way from the page to the site's root.
     """
     devices = " and ".join(sorted({f"{run['device']}, {run['profile']} profile" for run in runs.values()}))
-    names = ("Read", "Exercises", "Lesson", "Assignment", f"This build, seconds ({escape(devices)})", "T4, minutes")
+    names = ("Read", "Exercises", "Lesson", "Assignment", f"This build, seconds ({escape(devices)})")
+    names += ("Recorded full run", "T4, minutes")
     heads = '<th scope="col">Chapter</th>' + "".join(f'<th scope="col" class="number">{name}</th>' for name in names)
     lesson, rows = facts(source)["lesson"], ""
     for slug, run in runs.items():
         about = chapter(source, slug)
         cells = [about.read, about.exercises, lesson, "none" if about.assignment is None else about.assignment]
-        cells += [f"{run['seconds']:.0f}", _on_a_t4(recorded.get(slug))]
+        cells += [f"{run['seconds']:.0f}", *_elsewhere(recorded.get(slug))]
         values = "".join(f'<td class="number">{cell}</td>' for cell in cells)
         rows += f'<tr><th scope="row">{_link(about, root)}</th>{values}</tr>'
     total = sum(run["seconds"] for run in runs.values())
-    foot = f'<tr><th scope="row" colspan="5">All chapters</th><td class="number">{total:.0f}</td><td></td></tr>'
+    foot = f'<tr><th scope="row" colspan="5">All chapters</th><td class="number">{total:.0f}</td>'
+    foot += '<td colspan="2"></td></tr>'
     return _table("How long each chapter takes", heads, rows, foot)
 
 
-def _on_a_t4(run: Mapping | None) -> str:
-    return f"{run['seconds'] / 60:.0f}" if run and "T4" in run["device"] else NOT_MEASURED
+def _elsewhere(run: Mapping | None) -> tuple[str, str]:
+    """Return what a recorded run took, with its device, and the minutes of one on a T4."""
+    if run is None:
+        return NOT_MEASURED, NOT_MEASURED
+    on_a_t4 = f"{run['seconds'] / 60:.0f}" if "T4" in run["device"] else NOT_MEASURED
+    return escape(f"{run['seconds']:.0f} s, {run['device']}"), on_a_t4
 
 
 def _link(about: Chapter, root: str) -> str:
