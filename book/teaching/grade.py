@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from helpers.runtime import replace_file
 from teaching.sandbox import Limits, protection
@@ -40,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LARGEST = 50 * 2**20  # bytes of a notebook; one with many pictures has some 10 MB
 FIRST_BYTES = {b"%PDF": "a PDF", b"PK\x03\x04": "a zip archive", b"\x89PNG": "a picture", b"\x1f\x8b": "an archive"}
 _BEGIN = re.compile(r"""checks\.begin\(\s*["']([\w-]+)["']\s*,\s*(\w+)\s*\)""")
-_CHECK = re.compile(r"""(?m)^(?!\s*#).*?\bcheck\(\s*["'](\w+)["']""")
+_CHECK = re.compile(r"""(?m)^(?![ \t]*#).*?\bcheck\(\s*["'](\w+)["']""")
 
 
 class Refused(ValueError):
@@ -286,6 +287,9 @@ def _identify(submission: Submission, notebook: dict, manifests: dict, class_see
             f"The set-up cell was changed to checks.begin({said[1]!r:.80}, {seed_there!s:.20}); "
             f"the answers were tested as those of {slug}, class seed {seed}."
         )
+    if course.get("version", manifests[slug]["version"]) != manifests[slug]["version"]:
+        made, graded = course["version"], manifests[slug]["version"]
+        submission.remarks.append(f"It was made with version {made!s:.20} of the course, and graded with {graded}.")
     _look_for_questions(submission, notebook, manifests[slug], source)
     as_given = rf"(?i){re.escape(slug)}[-_ ]*(\(?\d+\)?|copy *\d*)?"
     if re.fullmatch(as_given, submission.file.stem) and len(submission.file.parts) > 1:
@@ -295,7 +299,7 @@ def _identify(submission: Submission, notebook: dict, manifests: dict, class_see
 def _seed(source: str, said: str) -> int | str:
     """Return the class seed that the set-up cell passes on, which is a number or a name for one."""
     if not said.isdigit():
-        named = re.findall(rf"(?m)^{said}\s*=\s*(\d{{1,18}})\s*(?:#.*)?$", source)
+        named = re.findall(rf"(?m)^{said}[ \t]*=[ \t]*(\d{{1,18}})[ \t]*(?:#.*)?$", source)
         return int(named[-1]) if named else said
     return int(said[:18])
 
@@ -346,7 +350,8 @@ def _grade_all(submissions: Sequence[Submission], tests: dict[str, Path], job: d
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             for submission in wanted:
-                submission.refusal = "" if submission.graded else "the grading was interrupted: begin it again."
+                if not (submission.graded or submission.refusal):
+                    submission.refusal = "the grading was interrupted: begin it again."
             raise
 
 
@@ -446,14 +451,15 @@ def file_name(student: str, taken: set[str]) -> str:
 def feedback(submission: Submission, manifest: dict) -> str:
     """Return the student's page: points, what the failed tests say, and which cells stopped."""
     loader = FileSystemLoader(Path(__file__).parent)
-    template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["sentence"] = _sentence
     results = {question["name"]: question for question in submission.result["questions"]}
     lost = {"points": 0, "messages": ["This question was not tested."]}
     questions = [
         question | results.get(question["name"], lost | {"of": question["points"]})
         for question in manifest["questions"]
     ]
-    return template.get_template("grade_feedback.html.jinja").render(
+    return environment.get_template("grade_feedback.html.jinja").render(
         manifest=manifest,
         student=submission.student,
         points=submission.points,
@@ -463,6 +469,12 @@ def feedback(submission: Submission, manifest: dict) -> str:
         notes=submission.notes,
         output=_readable(submission.result["output"]),
     )
+
+
+def _sentence(text: str) -> Markup:
+    """Let a sentence begin with a capital, and show `names` as code."""
+    escaped = str(escape(text[:1].upper() + text[1:]))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped))
 
 
 def _readable(output: str) -> str:
@@ -533,9 +545,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         limits = Limits(seconds=told.seconds, memory=told.memory)
         places = {"assignments": told.assignments, "out": told.out, "only": told.assignment, "jobs": told.jobs}
         submissions = grade_folder(Path(told.folder), told.class_seed, limits, **places)
-    except Refused as refusal:
+    except (Refused, RuntimeError) as refusal:
         print(refusal, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Interrupted. The reports hold what was graded by then.", file=sys.stderr)
+        return 130
     manifests = read_manifests(told.assignments / f"class-{told.class_seed}", told.class_seed)
     print(*summary(submissions, manifests), sep="\n")
     print(f"\nThe reports are in {told.out / f'class-{told.class_seed}'}.")

@@ -215,7 +215,8 @@ def _message(case: TestCase, run: Run, question: str, remarks: list[str]) -> str
     except (sandbox.Died, sandbox.CallFailed, sandbox_wire.Unsuitable) as error:
         failed = str(error)
     except AssertionError as error:
-        failed = str(error) or "A test of this question failed."
+        told = str(error).strip()  # several lines are a comparison's own, with the values that it expected
+        failed = told if told and "\n" not in told else "A test of this question failed."
     except TimeIsUp:
         run.close()  # in the midst of a word
         failed = f"The test took longer than {run.limits.seconds:g} seconds."

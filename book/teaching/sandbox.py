@@ -200,6 +200,7 @@ class Sandbox:
         if process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
             process.wait()
             for descriptor in (self.requests, self.replies):
                 with contextlib.suppress(OSError):
