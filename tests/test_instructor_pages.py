@@ -345,6 +345,14 @@ def test_an_unknown_syllabus_is_refused_with_those_that_exist(lessons):
         lessons.syllabus_html(ROOT, 5, "")
 
 
+def test_an_unknown_session_is_refused(lessons, tmp_path):
+    facts = {"lesson": 90, "events": {"clinic": {"title": "Clinic", "home": 0}}, "syllabi": {1: [["clinics"]]}}
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "lessons.yml").write_text(yaml.safe_dump(facts))
+    with pytest.raises(LookupError, match="names 'clinics': it is no chapter, and none of clinic"):
+        lessons.syllabus_html(tmp_path, 1, "")
+
+
 def test_the_page_shows_every_syllabus():
     shown = [
         int(weeks) for name, (weeks,) in directives(page(PAGES / "syllabi.md").children) if name == "course-syllabus"

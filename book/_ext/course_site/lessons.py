@@ -51,8 +51,6 @@ class Chapter:
     Attributes
     ----------
     slug, title : str
-    needs : tuple of str
-        Titles of the chapters that it builds on.
     read, exercises : int
     assignment : int or None
         None where the chapter has no assignment.
@@ -60,7 +58,6 @@ class Chapter:
 
     slug: str
     title: str
-    needs: tuple[str, ...]
     read: int
     exercises: int
     assignment: int | None
@@ -101,9 +98,8 @@ def facts(source: Path) -> dict:
 def chapter(source: Path, slug: str) -> Chapter:
     """Read a chapter's card, and the minutes of its assignment's questions."""
     title, card = _title_and_card(_cells(source / "notebooks" / f"{slug}.ipynb"))
-    needs = () if card["needs"] == "nothing" else tuple(part.strip("* ") for part in card["needs"].split(","))
     minutes = [int(card[name].split()[0]) for name in ("to read", "exercises")]
-    return Chapter(slug, title, needs, *minutes, _minutes_of_assignment(source, slug))
+    return Chapter(slug, title, *minutes, _minutes_of_assignment(source, slug))
 
 
 def _title_and_card(cells: list[dict]) -> tuple[str, dict[str, str]]:
@@ -272,6 +268,8 @@ def _session(source: Path, name: str, known: dict, practised: bool, root: str) -
     """Return a session's name as HTML, and its minutes at home, without exercises that are practised in class."""
     if name in known["events"]:
         return escape(known["events"][name]["title"]), known["events"][name]["home"]
+    if not (source / "notebooks" / f"{name}.ipynb").exists():
+        raise LookupError(f"A syllabus names {name!r}: it is no chapter, and none of {', '.join(known['events'])}.")
     about = chapter(source, name)
     home = about.read + (0 if practised else about.exercises) + (about.assignment or 0)
     return _link(about, root), home
