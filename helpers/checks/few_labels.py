@@ -20,7 +20,7 @@ def numbers(draw: random.Random) -> dict:
         "seed": draw.randrange(1000),
         "to_three": to_three,
         "to_seven": to_seven,
-        "branch": draw.choice((1, 2, 3)),
+        "branch": draw.choice((2, 3, 4)),
         "leak": draw.choice((0.02, 0.05, 0.1, 0.2)),
         "per_class": draw.choice((3, 4)),
         "verdicts": draw.choice((8, 12, 20, 36)),
