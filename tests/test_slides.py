@@ -1,5 +1,6 @@
 """Slides: what of a chapter becomes one, and what a browser shows: nothing overflows, nothing comes from elsewhere."""
 
+import atexit
 import base64
 import io
 import json
@@ -113,6 +114,19 @@ def chapter():
         new_markdown_cell("## References\n\n" + "\n".join(f"- Author {n}. *Title.*" for n in range(9))),
     ]
     return new_notebook(cells=cells)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _formulas():
+    """End the process that sets formulas: it would end with Python, which pytest takes for a leak."""
+    yield
+    server = slides.katex.KaTeXServer
+    if server.katex_server:
+        atexit.unregister(server.terminate)
+        server.katex_server.terminate()
+        server.katex_server.process.stdin.close()
+        server.katex_server.process.stdout.close()
+        server.katex_server = None
 
 
 @pytest.fixture(scope="module")
