@@ -22,7 +22,7 @@ def numbers(draw: random.Random) -> dict:
     image_side, filter_side = draw.choice([(28, 7), (28, 9), (24, 7), (20, 5), (22, 5)])
     return {
         "patch_side": draw.choice([6, 8, 10, 12]),
-        "batch": draw.choice([32, 50, 64, 100, 200]),
+        "batch": draw.choice([32, 50, 80, 120, 200]),
         "later_batch": draw.choice([16, 128, 256, 512]),
         "weight": draw.choice([2e-5, 5e-5, 1e-4, 3e-4]),
         "rho": draw.choice([0.03, 0.04, 0.06, 0.08]),
