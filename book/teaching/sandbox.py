@@ -18,11 +18,11 @@ fake a success                                tests, comparison and counting are
 read the instructor's secrets                 an environment of few names; a HOME of its own
 ============================================  =======================================================================
 
-All of it holds on Linux from 5.13 with user namespaces, as Debian, Fedora and their containers have them. Where
-namespaces are forbidden (Ubuntu from 24.04 by AppArmor, Docker by default), Landlock keeps the files, the programs
-and TCP, and only Python code is kept from UDP and from more processes. On macOS the time limit, the working folder, the
-environment and the hook remain: that stops accidents and curiosity, not a determined attacker. On Windows it does not
-run; WSL does. `protection` says which locks this system has.
+All of it holds on a Linux that has Landlock (5.13; for TCP 6.7) and lets everyone make namespaces. Where those are
+forbidden, as by Ubuntu from 24.04 and in Docker without further options, Landlock keeps files, programs and TCP, and
+only Python code is kept from UDP and from more processes. On macOS, where it was not tried, the time limit, the working
+folder, the environment and the hook remain: that stops accidents and curiosity, not a determined attacker. On Windows
+it does not run; WSL does. `protection` says which locks a system has.
 
 A sandbox in the same kernel is no virtual machine: an error of the kernel is a way out, and on macOS so is `ctypes`.
 Who has reason to fear such students grades in a container or a virtual machine that holds nothing else and has no
