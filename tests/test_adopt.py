@@ -66,23 +66,34 @@ def original():
     return {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in tracked_files()}
 
 
+def written(root: Path, files: dict[str, bytes]) -> Path:
+    """Write files below a folder and return it."""
+    for name, content in files.items():
+        target = root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    return root
+
+
 @pytest.fixture
 def copy(tmp_path, original):
     """A copy of the repository's files."""
-    for name, content in original.items():
-        target = tmp_path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-    return tmp_path
+    return written(tmp_path, original)
 
 
-@pytest.fixture(params=FORKS)
-def fork(request, copy):
-    """A copy that was adopted, and the arguments of that."""
-    repository, site, _ = FORKS[request.param]
-    status, printed = adopt(copy, repository, site)
+@pytest.fixture(scope="module")
+def untouched(original, tmp_path_factory):
+    """A copy that tests leave as it is."""
+    return written(tmp_path_factory.mktemp("untouched"), original)
+
+
+@pytest.fixture(scope="module", params=FORKS)
+def fork(request, original, tmp_path_factory):
+    """A copy that was adopted, which tests leave as it is, and its name among the forks."""
+    root = written(tmp_path_factory.mktemp("fork"), original)
+    status, printed = adopt(root, *FORKS[request.param][:2])
     assert status == 0, printed
-    return copy, request.param
+    return root, request.param
 
 
 def test_no_old_address_is_left_in_a_file_of_any_kind(fork):
@@ -138,8 +149,8 @@ def test_adopting_twice_is_the_same_as_once(fork):
     assert contents(root) == once
 
 
-def test_adopting_back_restores_every_byte(fork, original):
-    root, _ = fork
+def test_adopting_back_restores_every_byte(fork, original, tmp_path):
+    root = written(tmp_path, contents(fork[0]))
     adopt(root, OLD.repository, OLD.site)
     now = contents(root)
     assert set(now) == set(original)
@@ -263,13 +274,12 @@ def test_the_address_of_another_fork_is_noticed_and_mended(copy, name, line):
         (["--site", "https://example.org"], "A site alone is no address"),
     ],
 )
-def test_bad_input_is_one_plain_sentence_and_changes_nothing(copy, arguments, said):
-    before = contents(copy)
-    refused = run(sys.executable, "-B", "book/address.py", *arguments, cwd=copy)
+def test_bad_input_is_one_plain_sentence_and_changes_nothing(untouched, original, arguments, said):
+    refused = run(sys.executable, "-B", "book/address.py", *arguments, cwd=untouched)
     assert refused.returncode == 2
     assert said in refused.stderr
     assert "Traceback" not in refused.stderr
-    assert contents(copy) == before
+    assert contents(untouched) == original
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,8 @@ OWN = links.address.read()
         ("data/README.md", f"https://colab.research.google.com/github/{OWN.course}/blob/main/notebooks/chapter.ipynb"),
         ("data/README.md", f"{OWN.site}notebooks/chapter.html#key-points"),
         ("data/README.md", f"{OWN.site}_static/drawing.svg"),
+        ("data/README.md", f"{OWN.site}slides/chapter.html"),
+        ("book/other.md", "../slides/chapter.html"),
     ],
 )
 def test_a_link_that_leads_somewhere_is_let_through(course, file, target):
@@ -117,6 +119,7 @@ def test_a_link_that_leads_somewhere_is_let_through(course, file, target):
         ("data/README.md", f"{OWN.repository}/blob/main/notebooks/a.ipynb", "there is no notebooks/a.ipynb"),
         ("data/README.md", f"{OWN.repository}/raw/main/notebooks/a.ipynb", "there is no notebooks/a.ipynb"),
         ("data/README.md", f"{OWN.site}notebooks/a.html", "there is no notebooks/a.html"),
+        ("data/README.md", f"{OWN.site}slides/a.html", "there is no slides/a.html"),
     ],
 )
 def test_a_link_that_leads_nowhere_is_named(course, file, target, complaint):

@@ -173,10 +173,12 @@ def own_file(target: str, own: address.Address) -> str | None:
 
 
 def _source(path: Path) -> Path | None:
-    """Return the file that a link shows, for a page of the site its source, or None."""
+    """Return the file that a link shows, for a page of the site or a chapter's slides its source, or None."""
     path = path.resolve()
-    candidates = [path.with_suffix(suffix) for suffix in (".md", ".ipynb")] if path.suffix == ".html" else [path]
-    return next((candidate for candidate in candidates if candidate.exists()), None)
+    sources = [path.with_suffix(suffix) for suffix in (".md", ".ipynb")] if path.suffix == ".html" else [path]
+    if path.parent.name == "slides":
+        sources = [path.parents[1] / "notebooks" / f"{path.stem}.ipynb"]
+    return next((source for source in sources if source.exists()), None)
 
 
 @cache
