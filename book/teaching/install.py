@@ -233,7 +233,7 @@ def install(kit, folder):
     make_environment(kit, folder)
     for name in copy_course(kit, folder):
         print(f"Kept your {name}; the kit's own is {kit / name}")
-    print(f"The course is in {folder}. To open it in Jupyter, run\n\n    {write_start(folder)}\n")
+    print(f"The course is in {folder}. To open it in Jupyter, run\n\n    "{write_start(folder)}"\n")
 
 
 def main(arguments=None, kit=KIT):
