@@ -27,7 +27,9 @@ STYLE = "@page { size: A4 } article + article { break-before: page }"
 def book_pages() -> list[str]:
     """Return the book's pages in reading order, as paths within the site."""
     toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
-    files = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    nested = [[chapter, *chapter.get("sections", [])] for chapter in chapters]
+    files = [toc["root"], *(page["file"] for pages in nested for page in pages)]
     return [f"{file}.html" for file in files if file not in LEFT_OUT]
 
 

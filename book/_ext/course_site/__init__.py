@@ -24,7 +24,7 @@ from sphinxcontrib import katex
 
 from helpers import comparison, datasets, gallery, results, runtime
 
-from . import assets, chapters, delivery, explorers, markup, scenes, sheets
+from . import assets, chapters, delivery, explorers, lessons, markup, scenes, sheets
 
 __all__ = ["setup"]
 
@@ -164,6 +164,52 @@ class SheetDirective(CourseDirective):
         )
 
 
+class SyllabusDirective(CourseDirective):
+    """A syllabus of ``book/lessons.yml``, named by its number of weeks."""
+
+    required_arguments = 1
+
+    def html(self) -> str:
+        return lessons.syllabus_html(Path(self.env.srcdir), int(self.arguments[0]), self.root())
+
+
+class AssignmentDirective(CourseDirective):
+    """The questions of a chapter's assignment."""
+
+    required_arguments = 1
+
+    def html(self) -> str:
+        return lessons.assignment_html(Path(self.env.srcdir), self.arguments[0])
+
+
+class CalendarDirective(CourseDirective):
+    """How long each chapter takes, for people and for machines."""
+
+    def html(self) -> str:
+        source, runs = Path(self.env.srcdir), results.load_runs()
+        ordered = {slug: runs[slug] for slug in self.in_order(runs)}
+        recorded = {slug: told.run for slug, told in results.load_recorded(source / "data" / "results").items()}
+        return lessons.calendar_html(source, ordered, recorded, self.root())
+
+
+class EvidenceDirective(SphinxDirective):
+    """What a chapter's cell showed in this build: ``slug cell``."""
+
+    required_arguments = 2
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        slug, cell = self.arguments
+        notebook, executed = Path("notebooks", f"{slug}.ipynb"), runtime.results_folder().parent
+        try:
+            found = lessons.shown(Path(self.env.srcdir) / notebook, executed / notebook, cell)
+        except LookupError as error:
+            LOGGER.warning("%s", error, location=self.get_location())
+            return [nodes.paragraph(text=str(error))]
+        page = self.env.app.builder.get_relative_uri(self.env.docname, f"notebooks/{slug}")
+        return lessons.evidence(found, Path(self.env.app.outdir), self.env.srcdir, page)
+
+
 def set_address(app: Sphinx, config) -> None:
     """Let pages write ``{{ repository }}``: the repository's address stands in the configuration only."""
     address = config.html_theme_options["repository_url"]
@@ -231,6 +277,10 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("course-recorded", RecordedDirective)
     app.add_directive("course-map", MapDirective)
     app.add_directive("course-sheet", SheetDirective)
+    app.add_directive("course-syllabus", SyllabusDirective)
+    app.add_directive("course-assignment", AssignmentDirective)
+    app.add_directive("course-calendar", CalendarDirective)
+    app.add_directive("course-evidence", EvidenceDirective)
     app.add_css_file(assets.ICONS)
     app.connect("config-inited", set_address)
     app.connect("builder-inited", mend_templates)

@@ -35,6 +35,10 @@ def mend(page: str, template: str) -> str:
     page = page.replace(
         '<div id="pst-primary-sidebar"', '<div id="pst-primary-sidebar" role="navigation" aria-label="Site"'
     )
+    # the theme's arrow that opens the pages below another has no name for those who hear it
+    page = page.replace(
+        '<summary><span class="toctree-toggle"', '<summary aria-label="Pages below"><span class="toctree-toggle"'
+    )
     return _without_twins(page)
 
 
