@@ -431,7 +431,7 @@ def open_deck(browser, path, query=""):
     return tab, asked, wrong
 
 
-MEASURE = """() => [...document.querySelectorAll(".slides > section")].map((slide) => {
+MEASURE = """() => [...document.querySelectorAll(".slides section")].map((slide) => {
   const before = slide.style.display;
   slide.style.display = "flex";
   const box = slide.getBoundingClientRect();
@@ -512,6 +512,9 @@ def test_s_opens_the_notes_of_the_speaker(browser, specimen):
 def test_a_deck_prints_one_page_a_slide(browser, specimen):
     tab, _, _ = open_deck(browser, specimen, "?print-pdf")
     tab.wait_for_selector(".pdf-page")
+    assert [found for found in tab.evaluate(MEASURE) if found["outside"] or found["clipped"]] == []
+    edges = "[...document.querySelectorAll('section h1, section h2')].map((each) => each.getBoundingClientRect().x)"
+    assert set(tab.evaluate(edges)) == {64}
     printed = tab.pdf(prefer_css_page_size=True, print_background=True)
     assert len(re.findall(rb"/Type /Page\b", printed)) == tab.evaluate("Reveal.getTotalSlides()") > 10
     tab.close()
