@@ -14,7 +14,7 @@ from helpers.checks import compare, fresh
 from helpers.checks.compare import WrongAnswer
 from helpers.distances import pairwise_distances
 
-__all__ = ["build_network", "four_maps", "measured", "numbers", "shuffled"]
+__all__ = ["build_network", "four_maps", "measured", "numbers", "share_itself", "shuffled"]
 
 LETTERS = "ABCD"
 KINDS = ("faithful", "tightened", "torn", "glued")
@@ -60,6 +60,11 @@ def measured(numbers) -> tuple[float, list[dict[str, float]]]:
         row = {name: quality[name] for name in ("trustworthiness", "continuity")}
         rows.append(row | {"silhouette": separability.silhouette(maps[kind], labels)})
     return separability.silhouette(features, labels), rows
+
+
+def share_itself(labels, clusters, numbers) -> float:
+    """Return the share of question 2 before chance is taken out: purity or inverse purity, as the class has it."""
+    return _hits(labels, clusters, _axis(numbers))
 
 
 def build_network(numbers):
@@ -119,7 +124,7 @@ def q1(answer, numbers) -> None:
 
 def q2(answer, numbers) -> None:
     """Check the purity that has chance taken out."""
-    axis, other = (0, 1) if numbers.share == "of a cluster" else (1, 0)
+    axis = _axis(numbers)
     compare.function(
         answer,
         _above_chance(axis),
@@ -134,7 +139,7 @@ def q2(answer, numbers) -> None:
             "labels and clusters are shuffled alike, which leaves every image's pair as it was.": (
                 lambda labels, clusters, orders: 0.0
             ),
-            "this asks the other side: read again of what the share is taken.": _above_chance(other),
+            "this asks the other side: read again of what the share is taken.": _above_chance(1 - axis),
             "the gain is divided by what chance gives, not by what it leaves.": lambda labels, clusters, orders: (
                 _hits(labels, clusters, axis) / _chance(labels, clusters, orders, axis) - 1
             ),
@@ -290,6 +295,10 @@ def _groupings(n: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     labels = draw.integers(0, 4, n)
     clusters = np.where(draw.random(n) < 0.6, labels, draw.integers(0, k, n))
     return labels, clusters, draw.permuted(np.tile(np.arange(n), (7, 1)), axis=1)
+
+
+def _axis(numbers) -> int:
+    return 0 if numbers.share == "of a cluster" else 1
 
 
 def _hits(labels, clusters, axis: int) -> float:
