@@ -160,12 +160,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.at_once += 1
             self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
         kind, _, rest = self.path.strip("/").partition("/")
-        status = {"slow": 200, "to": 302, "head-refused": 405 if self.command == "HEAD" else 200}.get(kind) or int(kind)
+        status = {"slow": 200, "later": 429, "to": 302, "head-refused": 405 if self.command == "HEAD" else 200}.get(
+            kind
+        ) or int(kind)
         time.sleep({"slow": 1.0}.get(kind, 0.02))
         with self.server.counting:
             self.server.at_once -= 1
         self.send_response(status)
         self.send_header("Content-Length", "0")
+        if kind == "later":
+            self.send_header("Retry-After", "3600")
         if kind == "to":
             self.send_header("Location", f"/{rest}")
         self.end_headers()
@@ -228,6 +232,12 @@ def test_a_server_in_trouble_is_asked_once_more(server):
     with links.session() as asking:
         assert links.ask(server.address("502"), asking).kind == "dead"
     assert server.asked == ["HEAD /502", "HEAD /502", "GET /502", "GET /502"]
+
+
+def test_a_server_that_is_asked_too_often_is_left_alone(server):
+    with links.session() as asking:
+        assert links.ask(server.address("later"), asking).kind == "refuses"
+    assert server.asked == ["HEAD /later"]
 
 
 def test_a_server_that_does_not_answer_in_time_is_dead(server):
@@ -295,6 +305,12 @@ def test_no_network_is_one_plain_sentence(course, closed, capsys):
         page.write(f"\n[page]({closed})\n")
     assert links.main([], course) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "No address can be reached: there is no network here."
+
+
+def test_no_time_to_answer_is_refused_in_one_sentence(course, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        links.main(["--timeout", "0"], course)
+    assert "--timeout is a number of seconds above 0, not 0" in capsys.readouterr().err
 
 
 def test_the_readers_own_machine_and_the_course_itself_are_not_asked(course, capsys):

@@ -204,10 +204,16 @@ def _labels(path: Path) -> list[str]:
 
 
 def session() -> requests.Session:
-    """Return what asks: it says who it is, and asks once more where a connection broke off."""
+    """Return what asks: it says who it is, and asks once more where a connection or a server failed."""
     asking = requests.Session()
     again = Retry(
-        connect=1, read=False, status=1, status_forcelist=(500, 502, 504), backoff_factor=1, raise_on_status=False
+        connect=1,
+        read=False,
+        status=1,
+        status_forcelist=(500, 502, 504),
+        backoff_factor=1,
+        respect_retry_after_header=False,  # it may say an hour
+        raise_on_status=False,
     )
     for scheme in ("http://", "https://"):
         asking.mount(scheme, HTTPAdapter(max_retries=again))
@@ -234,7 +240,7 @@ def ask(target: str, asking: requests.Session, timeout: float = TIMEOUT) -> Answ
             answer = Answer("unreachable", "no connection")
         except (requests.RequestException, UnicodeError, ValueError) as error:
             answer = Answer("dead", f"{type(error).__name__}: {error}")
-        if answer.kind == "alive":
+        if answer.kind == "alive" or answer.told.startswith("429"):  # who is asked too often is not asked again
             break
     return answer
 
@@ -314,6 +320,8 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     )
     options.add_argument("--timeout", type=float, default=TIMEOUT, help="seconds to wait for an answer (default: 20)")
     chosen = options.parse_args(arguments)
+    if chosen.timeout <= 0:
+        options.error(f"--timeout is a number of seconds above 0, not {chosen.timeout:g}")
     found, own = links(root), address.read(root)
     missing = broken(found, root)
     dead = [(link.address, complaint, str(link)) for link, complaint in missing]
