@@ -233,7 +233,8 @@ def install(kit, folder):
     make_environment(kit, folder)
     for name in copy_course(kit, folder):
         print(f"Kept your {name}; the kit's own is {kit / name}")
-    print(f"The course is in {folder}. To open it in Jupyter, run\n\n    "{write_start(folder)}"\n")
+    start = write_start(folder)
+    print(f'The course is in {folder}. To open it in Jupyter, run\n\n    "{start}"\n')
 
 
 def main(arguments=None, kit=KIT):
