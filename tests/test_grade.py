@@ -378,6 +378,14 @@ letter = "C" if "LMS_TOKEN" in seen or "s3cret" in seen or os.path.exists(os.pat
     assert graded(SETUP, source)[0]["q3"] == 1
 
 
+def test_nothing_is_left_behind(graded, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert graded(*whole("open('file', 'w').write('x')", "import os; os._exit(1)"))[0] == ALL
+    assert not list(tmp_path.iterdir())
+    processes = subprocess.run(["ps", "-A", "-o", "args"], capture_output=True, text=True).stdout
+    assert str(tmp_path) not in processes
+
+
 def test_a_model_arrives_with_its_weights_and_calls_no_code_of_its_own():
     source = """
 import keras
@@ -419,8 +427,8 @@ predict = lambda network, images: network(images)
         {"module": "os", "class_name": "system", "config": {}},
         {"module": "keras.layers", "class_name": "Lambda", "config": {}},
         {"module": "keras.layers", "class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}},
-        {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "/tmp/x"}},
-        {"module": "keras.saving", "class_name": "load_model", "config": {"filepath": "/tmp/x"}},
+        {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "saved"}},
+        {"module": "keras.saving", "class_name": "load_model", "config": {"filepath": "saved"}},
         {"class_name": "__lambda__", "config": {"value": "x"}},
         {"class_name": "__typespec__", "config": ["x"], "module": "os", "registered_name": None},
         {"module": "keras.layers", "class_name": ["Dense"], "config": {}},

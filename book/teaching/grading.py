@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -257,6 +258,9 @@ def main(read: Callable[[], str] = sys.stdin.read) -> None:
     sys.stdout = sys.stderr
     job = json.loads(read())
     limits = sandbox.Limits(seconds=job["seconds"], memory=job["memory"])
+    # a student's model may ask for any size when it is built again here
+    most = int((limits.memory + 4) * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     graded = grade(job["cells"], Path(job["tests"]), limits, [Path(path) for path in job["hidden"]])
     with output:
         json.dump(asdict(graded), output)
