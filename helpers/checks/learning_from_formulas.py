@@ -267,13 +267,13 @@ def blank_views(numbers: Numbers) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     fine = 0.03 * draw.normal(size=(4, 2, *shape))
     dust = np.zeros(shape)
     dust[np.arange(150), draw.integers(0, 20, 150), draw.integers(0, 20, 150)] = -0.45
-    kept = {
-        0: 0,  # another brightness in each view: nothing of the sheet is left
-        1: draw.uniform(-0.3, 0.3, (150, 1, 1)),  # its shade
-        2: 0.03 * draw.normal(size=shape),  # the grain of its paper, always at one place
-        3: dust,
-    }
-    light[1] = 0
+    kept = (
+        draw.uniform(-0.3, 0.3, (150, 1, 1)),  # the shade of the sheet
+        0.03 * draw.normal(size=shape),  # the grain of its paper, always at one place
+        0,  # another brightness in each view: nothing of the sheet is left
+        dust,
+    )
+    light[0] = 0
     by_number = {number: 0.5 + kept[i] + light[i] + fine[i] for i, number in enumerate(numbers.loaders)}
     return {f"loader {number}": tuple(by_number[number]) for number in sorted(by_number)}
 
