@@ -75,8 +75,8 @@ record: $(VENV)/installed  ## run the full profile and keep its results in data/
 slides: $(VENV)/installed  ## slides of every chapter from its executed notebook
 	@$(TEACH).slides
 
-offline-kit: $(VENV)/installed  ## one folder for a classroom without a network; WEIGHTS=folder adds pretrained weights
-	@$(TEACH).kit $(if $(WEIGHTS),--weights "$(WEIGHTS)")
+offline-kit: $(VENV)/installed  ## one folder for a classroom without a network; WEIGHTS=folder adds weights, KIT=--help lists options
+	@$(TEACH).kit --class-seed $(CLASS_SEED) $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(KIT)
 
 adopt:  ## after forking: write the address REPO=owner/name, SITE=https://... into everything
 	@$(PYTHON) book/address.py "https://github.com/$(REPO)" $(if $(SITE),--site "$(SITE)")

@@ -27,6 +27,7 @@ __all__ = [
     "load",
     "measure_statistics",
     "pooled_encoder",
+    "published_files",
     "small_decoder",
     "small_encoder",
 ]
@@ -363,6 +364,11 @@ def available(network: str = "inception_v3", *, folder: Path | str | None = None
     imagenet = any(_md5(place / entry.file) == entry.md5 for place in places if (place / entry.file).is_file())
     own = search.self_made(network) is not None
     return tuple(name for name, there in zip(WEIGHTS, (imagenet, own, True), strict=True) if there)
+
+
+def published_files() -> dict[str, str]:
+    """Return the MD5 of each file of ImageNet weights that `load` knows, by the name that Keras gives it."""
+    return {entry.file: entry.md5 for entry in _NETWORKS.values()}
 
 
 def batch_normalizations(model: keras.Model) -> list:

@@ -319,7 +319,7 @@ letter = "C" if found else "B"
 
 
 def test_code_in_c_cannot_read_them_either(graded, assignments):
-    if not sandbox.protection()["landlock"]:
+    if not sandbox.protection()["Landlock"]:
         pytest.skip("This system has no Landlock.")
     path = assignments / "class-5" / "tiny" / "grader" / "tests" / "q1.py"
     source = f"""
@@ -328,6 +328,26 @@ library = ctypes.CDLL(None)
 library.fopen.restype = ctypes.c_void_p
 own = open("own", "w").close() or library.fopen(b"own", b"r")
 letter = "B" if own and not library.fopen({str(path).encode()!r}, b"r") else "C"
+"""
+    points, result = graded(SETUP, source)
+    assert not result.errors
+    assert points["q3"] == 1
+
+
+@pytest.mark.parametrize("namespaces", [True, False])
+def test_code_in_c_starts_nothing_and_connects_to_nothing(graded, monkeypatch, namespaces):
+    if not sandbox.protection()["seccomp"]:
+        pytest.skip("This system has no filter of system calls.")
+    if not namespaces:
+        monkeypatch.setattr(sandbox, "_namespaces", lambda: ())
+    # the hook does not know these, which fork and make a socket; a thread must still begin
+    source = """
+import ctypes, threading
+library = ctypes.CDLL(None)
+library.if_nameindex.restype = ctypes.c_void_p
+threading.Thread(target=len, args=["x"]).start()
+refused = [library.daemon(1, 1) == -1, library.forkpty(0, 0, 0, 0) == -1, library.if_nameindex() is None]
+letter = "B" if all(refused) else "C"
 """
     points, result = graded(SETUP, source)
     assert not result.errors
