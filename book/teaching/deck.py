@@ -37,7 +37,6 @@ class Block:
     """One block of Markdown: a heading, a paragraph, a list, a formula, a table."""
 
     kind: str  # as markdown-it names its token
-    level: int  # of a heading
     source: str
 
 
@@ -61,14 +60,14 @@ class Slide:
         return bool(self.parts) and self.parts[0].metadata.get("role") == "said"
 
     def cells(self) -> list[NotebookNode]:
-        head = [] if self.kind == "title" else [_text("heading", self._heading())]
-        head = head + self.parts
-        head[0].metadata.slideshow = {"slide_type": "slide", "data": {"kind": self.kind}}
-        for cell in head[1:]:
+        """Return the slide as cells that nbconvert puts on one slide."""
+        first, *others = self.parts if self.kind == "title" else [_text("heading", self._heading()), *self.parts]
+        first.metadata.slideshow = {"slide_type": "slide", "data": {"kind": self.kind}}
+        for cell in others:
             cell.metadata.setdefault("slideshow", {"slide_type": "-"})
         notes = _text("notes", self.notes)
         notes.metadata.slideshow = {"slide_type": "notes"}
-        return head + ([notes] if self.notes else [])
+        return [first, *others, *([notes] if self.notes else [])]
 
     def _heading(self) -> str:
         above = f'<span class="section">{self.section}</span> ' if self.section not in ("", self.title) else ""
@@ -148,9 +147,9 @@ def _body(name: str, cells: list[NotebookNode]) -> Iterator[Slide]:
     for slide in _Section(name, cells).slides():
         if last and _joins(last, slide):
             last = Slide(slide.kind, slide.title, name, last.parts + slide.parts, slide.notes)
-            continue
-        yield from [last] if last else []
-        last = slide
+        else:
+            yield from [last] if last else []
+            last = slide
     yield from [last] if last else []
 
 
@@ -160,16 +159,10 @@ def _joins(first: Slide, second: Slide) -> bool:
         return False
     if first.kind == "statement":
         short = len(first.parts[0].source) <= LEAD
-        return (
-            second.kind == "formula"
-            or (second.kind in ("figure", "tall") and short)
-            or 0 < second.lines() <= LINES_WITH_PROSE
-        )
-    texts = ("method", "printed")
-    ends = first.parts[-1].metadata.get("role") == "seen"
-    return (
-        first.kind in texts and second.kind in texts and not ends and first.lines() + second.lines() <= LINES_TOGETHER
-    )
+        few = 0 < second.lines() <= LINES_WITH_PROSE
+        return second.kind == "formula" or few or (short and second.kind in ("figure", "tall"))
+    both = {first.kind, second.kind} <= {"method", "printed"} and first.lines() + second.lines() <= LINES_TOGETHER
+    return both and first.parts[-1].metadata.get("role") != "seen"
 
 
 _SPECIAL = {
@@ -209,10 +202,8 @@ class _Section:
 
     def seen_before(self, place: int) -> bool:
         """Tell whether the text at `place` says what the figure before it shows: it stands there already."""
-        before = next(
-            (cell for cell in self.cells[:place][::-1] if _pictures(cell) or cell.cell_type == "markdown"), None
-        )
-        return before is not None and bool(_pictures(before))
+        told = (cell for cell in self.cells[:place][::-1] if _pictures(cell) or cell.cell_type == "markdown")
+        return bool(_pictures(next(told, {"metadata": {}})))
 
     def explained(self, found: list[Block], seen: bool) -> Iterator[Slide]:
         """Show the formulas, tables and lists of a cell of text; its sentences lead to what comes next."""
@@ -244,7 +235,7 @@ class _Section:
     def rest(self, paragraph: str) -> str:
         """Return a paragraph's last sentences, unless the last slide shows its first ones and there are no others."""
         shown = opening(paragraph, SEEN) if paragraph == self.told else ""
-        return closing(paragraph[len(shown) :] if " ".join(paragraph.split()) == paragraph else "", LEAD)
+        return closing(" ".join(paragraph.split())[len(shown) :], LEAD)
 
     def made(self, cell: NotebookNode, place: int) -> Iterator[Slide]:
         """Show a cell's figures and tables, or its code where it is the method."""
@@ -330,7 +321,7 @@ def _only_output(output: NotebookNode) -> NotebookNode:
 
 def _pictures(cell: NotebookNode) -> list[NotebookNode]:
     """Return a cell for each picture that a cell made, with the description for those who do not see it."""
-    alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+    alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
     data = [output.data["image/png"] for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
     return [
         _only_output(nbformat.v4.new_output("display_data", {"image/png": png}, metadata={"image/png": {"alt": alt}}))
@@ -395,11 +386,7 @@ def blocks(source: str) -> list[Block]:
     """Return the blocks of some Markdown, in order."""
     lines = source.split("\n")
     return [
-        Block(
-            token.type.removesuffix("_open"),
-            int(token.tag[1]) if token.type == "heading_open" else 0,
-            "\n".join(lines[slice(*token.map)]).strip(),
-        )
+        Block(token.type.removesuffix("_open"), "\n".join(lines[slice(*token.map)]).strip())
         for token in parser().parse(source)
         if token.level == 0 and token.map and token.nesting >= 0
     ]
