@@ -561,7 +561,7 @@ def _warn() -> None:
     """Say which locks this system lacks, before any code of a student's runs."""
     if sys.platform == "win32":
         raise Refused("Grading needs Linux or macOS: on Windows, run it in the Windows Subsystem for Linux.")
-    lacking = [name for name, holds in protection().items() if not holds]
+    lacking = [name for name, holds in protection().items() if not holds and name != "user namespaces"]
     if lacking:
         print(
             f"This system offers no {' and no '.join(lacking)}: code of students is held back less well here. "

@@ -9,20 +9,20 @@ What a notebook cannot do, and what holds it:
 ============================================  =======================================================================
 read tests, solutions, other submissions      Landlock; without it only from Python
 write outside of its own working folder       Landlock; without it only from Python
-use the network                               a network namespace; Landlock (TCP); a Python hook
-start programs, leave processes behind        Landlock (programs), a process namespace, a Python hook
-see or signal other processes                 a user and a process namespace; Landlock
+use the network                               seccomp; a network namespace; a Python hook
+start programs, leave processes behind        seccomp; Landlock; a process namespace; a Python hook
+see or signal other processes                 Landlock; a user and a process namespace
 use up memory, processor, files, processes    resource limits
 go on for ever                                an alarm; where code withstands it, the process is killed
 fake a success                                tests, comparison and counting are in another process
 read the instructor's secrets                 an environment of few names; a HOME of its own
 ============================================  =======================================================================
 
-All of it holds on a Linux that has Landlock (5.13; for TCP 6.7) and lets everyone make namespaces. Where those are
-forbidden, as by Ubuntu from 24.04 and in Docker without further options, Landlock keeps files, programs and TCP, and
-only Python code is kept from UDP and from more processes. On macOS, where it was not tried, the time limit, the working
-folder, the environment and the hook remain: that stops accidents and curiosity, not a determined attacker. On Windows
-it does not run; WSL does. `protection` says which locks a system has.
+All of it holds on a Linux that has Landlock (5.13; signals 6.12) and seccomp, on x86-64 or ARM64. User namespaces
+double some of it where they are allowed; Ubuntu from 24.04, and Docker without further options, forbid them. On macOS,
+where it was not tried, the time limit, the working folder, the environment and the hook remain: that stops accidents
+and curiosity, not a determined attacker. On Windows it does not run; WSL does. `protection` says which locks a system
+has.
 
 A sandbox in the same kernel is no virtual machine: an error of the kernel is a way out, and on macOS so is `ctypes`.
 Who has reason to fear such students grades in a container or a virtual machine that holds nothing else and has no
@@ -428,6 +428,7 @@ def _namespaces() -> tuple[str, ...]:
 
 
 def protection() -> dict[str, bool]:
-    """Return which locks of the system hold here: ``{"landlock": True, "namespaces": True}`` is all."""
+    """Return which locks of the system hold here; without user namespaces the first two do most of their work."""
     with Sandbox(Limits(seconds=30)) as sandbox:
-        return {"landlock": "landlock" in sandbox.held, "namespaces": "unshare" in _namespaces()}
+        held = {name: name in sandbox.held for name in ("Landlock", "seccomp")}
+    return held | {"user namespaces": "unshare" in _namespaces()}

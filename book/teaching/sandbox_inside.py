@@ -189,7 +189,8 @@ def lock(settings: dict, refused: list[str]) -> list[str]:
     """Put on every lock that this system has, and return the names of those that hold."""
     sandbox_locks.limit(settings["memory"], settings["processor_seconds"], settings["file_size"], settings["processes"])
     readable, writable = settings["readable"], settings["writable"]
-    held = ["landlock"] if sandbox_locks.landlock(readable, writable) else []
+    held = ["Landlock"] if sandbox_locks.landlock(readable, writable) else []
+    held += ["seccomp"] if sandbox_locks.filter_calls() else []
     sandbox_locks.audit(readable, writable, lambda what: what in refused or len(refused) > 20 or refused.append(what))
     return held
 

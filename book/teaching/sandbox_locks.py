@@ -1,30 +1,34 @@
 """Locks that a process puts on itself before it runs code that nobody vouches for; none of them can be taken off.
 
-Three kinds, from the strongest to the weakest:
+Four kinds, from the strongest to the weakest:
 
 1. *Landlock* (Linux from 5.13, no rights needed): the kernel lets the process and all that it starts open only the
    files below a few folders, start no program, and, from Linux 6.7, use no TCP; it also keeps the process from looking
    into others or, from 6.12, from sending them signals. It holds for code in C as well, such as TensorFlow's own
    file functions.
-2. *Resource limits* (Linux; macOS without those on memory): memory, processor time, size and number of files.
-3. A *Python audit hook*: refuses sockets, programs and files outside the same folders from Python code, in a sentence.
+2. A *filter of system calls*, seccomp (Linux on x86-64 and ARM64, no rights needed): the kernel refuses sockets, new
+   processes and programs, for code in C as well. Threads it lets pass.
+3. *Resource limits* (Linux; macOS without those on memory): memory, processor time, size and number of files.
+4. A *Python audit hook*: refuses sockets, programs and files outside the same folders from Python code, in a sentence.
    Without Landlock it is the only lock on files, and code that reaches C (`ctypes`, TensorFlow) walks past it.
 
-What is called here must come before any library that starts threads: Landlock binds the thread that asks for it, and
-those that this thread starts.
+What is called here must come before any library that starts threads: the first two bind the thread that asks for them,
+and those that this thread starts.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import platform
 import re
 import resource
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-__all__ = ["audit", "landlock", "limit"]
+__all__ = ["audit", "filter_calls", "landlock", "limit"]
 
 _NO_NEW_PRIVILEGES = 38
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
@@ -79,6 +83,53 @@ def _allow(library: ctypes.CDLL, rules: int, path: str, rights: int) -> None:
     beneath = _Beneath(rights, opened)
     library.syscall(_ADD_RULE, rules, 1, ctypes.byref(beneath), 0)
     os.close(opened)
+
+
+# of each architecture: its name to the kernel, and the numbers of its system calls
+_CALLS = {
+    "x86_64": (
+        0xC000003E,
+        {"clone": 56, "execve": 59, "execveat": 322, "fork": 57, "ptrace": 101, "socket": 41, "vfork": 58},
+    ),
+    "aarch64": (0xC00000B7, {"clone": 220, "execve": 221, "execveat": 281, "ptrace": 117, "socket": 198}),
+}
+_CLONE3, _RING = 435, 425  # the same on every architecture; a ring (io_uring) makes sockets past the filter
+_SET_SECCOMP, _MODE_FILTER = 22, 2
+_THREAD = 0x10000  # the flag of clone that makes a thread, not a process
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # instructions of the filter
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # where the kernel puts them
+
+
+class _Instruction(ctypes.Structure):
+    _fields_ = (("code", ctypes.c_uint16), ("yes", ctypes.c_uint8), ("no", ctypes.c_uint8), ("value", ctypes.c_uint32))
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_uint16), ("instructions", ctypes.POINTER(_Instruction)))
+
+
+def filter_calls() -> bool:
+    """Let the kernel refuse sockets, new processes and programs; return whether it can.
+
+    A C library that may not use ``clone3``, whose flags no filter can see, falls back to ``clone``.
+    """
+    if sys.platform != "linux" or platform.machine() not in _CALLS:
+        return False
+    architecture, numbers = _CALLS[platform.machine()]
+    refused = [_RING, *(number for name, number in numbers.items() if name != "clone")]
+    refuse, unknown = (_RETURN, 0, 0, _REFUSE | errno.EPERM), (_RETURN, 0, 0, _REFUSE | errno.ENOSYS)
+    lines = [(_LOAD, 0, 0, _ARCHITECTURE), (_EQUAL, 1, 0, architecture), refuse, (_LOAD, 0, 0, _NUMBER)]
+    lines += [(_AT_LEAST, 0, 1, 0x40000000), refuse]  # calls of another kind on the same processor
+    for number in refused:
+        lines += [(_EQUAL, 0, 1, number), refuse]
+    lines += [(_EQUAL, 0, 1, _CLONE3), unknown]
+    lines += [(_EQUAL, 0, 3, numbers["clone"]), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_ANY_BIT, 1, 0, _THREAD), refuse]
+    lines += [(_RETURN, 0, 0, _ALLOW)]
+    program = _Program(len(lines), (_Instruction * len(lines))(*lines))
+    library = ctypes.CDLL(None, use_errno=True)
+    library.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    return library.prctl(_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0) == 0
 
 
 def limit(memory: int, seconds: int, file_size: int, processes: int | None) -> None:
