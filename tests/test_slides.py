@@ -189,6 +189,14 @@ def test_a_figure_stands_between_what_leads_to_it_and_what_it_shows(made):
     assert notes.source.count("Words follow.") == 40
 
 
+def test_a_paragraph_may_be_wrapped():
+    text = new_markdown_cell("## Look\n\nThe first\nis short.\n\n" + "Words. " * 30 + "\nThe last sentence\nleads.")
+    cells = deck.deck(new_notebook(cells=[new_markdown_cell("# T"), text, code("x", picture())])).cells
+    (said,) = texts(cells, "said")
+    assert said.startswith("Words.")
+    assert said.endswith("The last sentence leads.")
+
+
 def test_a_figure_keeps_its_alternative_text(page):
     alts = [image["alt"] for image in BeautifulSoup(page, "html.parser").select("img")]
     assert alts == ["Twelve grey images.", "Grey.", 'A "tall" one & more.', "Grey."]
@@ -366,6 +374,16 @@ def test_new_prose_is_shown_with_the_figures_of_the_run_and_new_code_needs_a_run
     path.write_text(path.read_text("utf-8").replace("plots.images(x)", "plots.images(y)"), encoding="utf-8")
     slides.main([], course)
     assert not deck_of_it.exists()
+
+
+def test_a_formula_that_cannot_be_set_is_one_plain_sentence(course, capsys):
+    path = course / "notebooks" / "second.ipynb"
+    path.write_text(path.read_text("utf-8").replace("mathcal", "nosuchcommand"), encoding="utf-8")
+    as_run(course, "first")
+    as_run(course, "second")
+    assert slides.main([], course) == 2
+    assert capsys.readouterr().err.startswith("second has a formula that cannot be set: KaTeX parse error:")
+    assert [path.name for path in (course / "dist" / "slides").iterdir()] == ["first.html"]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)

@@ -28,6 +28,7 @@ from nbformat import NotebookNode
 from PIL import Image
 from pygments.formatters import HtmlFormatter
 from sphinxcontrib import katex
+from tqdm import tqdm
 from traitlets import default
 
 from helpers import results, runtime
@@ -165,15 +166,23 @@ def write(build: Build, target: Path) -> tuple[list[Path], list[str]]:
     -------
     tuple of list
         The files, and the chapters without slides; what an earlier run of those had made is removed.
+
+    Raises
+    ------
+    ValueError
+        If a chapter has a formula that cannot be set; the slides that were finished are kept.
     """
     stale, runs, written = build.stale(), results.load_runs(build.store), []
     target.mkdir(parents=True, exist_ok=True)
-    for chapter in build.chapters():
+    for chapter in tqdm(build.chapters(), unit="chapter", disable=None):  # no bar where nobody watches
         path = target / f"{chapter}.html"
         if chapter in stale:
             path.unlink(missing_ok=True)
             continue
-        made = page(shown(build, chapter), about(runs[chapter], address.read(build.root).site))
+        try:
+            made = page(shown(build, chapter), about(runs[chapter], address.read(build.root).site))
+        except katex.KaTeXError as error:
+            raise ValueError(f"{chapter} has a formula that cannot be set: {error}") from None
         unfinished = path.with_suffix(".new")
         unfinished.write_text(made, encoding="utf-8")
         os.replace(unfinished, path)
@@ -186,9 +195,13 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(prog="teaching.slides", description=__doc__.split("\n")[0])
     parser.add_argument("--target", type=Path, default=root / "dist" / "slides", help="folder of the slides")
     options = parser.parse_args(arguments)
-    profile = check_choice(os.environ.get("COURSE_PROFILE") or "quick", runtime.PROFILES, "profile")
-    build = Build(root, profile, os.environ.get("KERAS_BACKEND") or "tensorflow")
-    written, stale = write(build, options.target)
+    try:
+        profile = check_choice(os.environ.get("COURSE_PROFILE") or "quick", runtime.PROFILES, "profile")
+        build = Build(root, profile, os.environ.get("KERAS_BACKEND") or "tensorflow")
+        written, stale = write(build, options.target)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     for path in written:
         print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
     if not written:
