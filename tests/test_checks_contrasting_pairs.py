@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from keras import ops
 from sklearn.metrics import roc_auc_score
 
 from helpers import checks, losses
@@ -20,6 +21,28 @@ def test_the_margin_loss_with_weight_one_is_twice_that_of_the_helpers(numbers):
         unit = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (first, second)]
         ours = losses.contrastive(losses.pair_distances(*unit), 1 - different, numbers.margin)
         assert right(first, second, different) == pytest.approx(2 * float(ours), rel=1e-4)
+
+
+def margin_loss(numbers, below_the_root):
+    def loss(first, second, different):
+        first, second = (ops.normalize(ops.cast(part, "float32"), axis=-1) for part in (first, second))
+        squared = ops.sum(ops.square(first - second), axis=-1)
+        near = ops.square(ops.maximum(numbers.margin - ops.sqrt(squared + below_the_root), 0))
+        different = ops.cast(different, "float32")
+        return ops.mean((1 - different) * squared + numbers.weight * different * near)
+
+    return loss
+
+
+def test_a_plain_root_has_the_right_values_and_is_told_of_the_equal_pair_that_ends_a_training(numbers):
+    questions.q2(margin_loss(numbers, 1e-12), numbers)
+    with pytest.raises(checks.WrongAnswer, match="the root has no slope at 0"):
+        questions.q2(margin_loss(numbers, 0.0), numbers)
+
+
+def test_a_margin_loss_in_numpy_is_told_that_no_network_can_learn_by_it(numbers):
+    with pytest.raises(checks.WrongAnswer, match="use `ops`, and no NumPy"):
+        questions.q2(questions.margin_loss(numbers), numbers)
 
 
 def test_nt_xent_where_each_original_comes_once_is_that_of_the_helpers_whatever_the_order(numbers):

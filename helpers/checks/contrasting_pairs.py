@@ -117,7 +117,34 @@ def pairs_of_embeddings(share: float = 0.5, sizes: tuple = (12, 30)) -> list[tup
 
 
 def q2(answer: Any, numbers: SimpleNamespace) -> None:
-    """The margin loss, with 1 for different, weighted strangers and no half."""
+    """The margin loss: its values, and whether a network can be trained with it."""
+    values_of_margin_loss(answer, numbers)
+    trains_on_equal_pairs(answer)
+
+
+def trains_on_equal_pairs(answer: Callable) -> None:
+    """Train a layer for one step on pairs, some of them equal; only where the function itself is at hand."""
+    import keras
+
+    def loss(different, embeddings):
+        return answer(embeddings[:, 0], embeddings[:, 1], different[:, 0])
+
+    pairs = fresh().normal(size=(6, 2, 5)).astype("float32")
+    pairs[:2] = np.eye(5)[:2, None]  # one-hot, so that no rounding makes the two embeddings differ
+    network = keras.Sequential([keras.layers.Input((2, 5)), keras.layers.Dense(4, use_bias=False)])
+    network.compile("sgd", loss, run_eagerly=True)  # compiled, rounding may hide that two are equal
+    try:
+        network.train_on_batch(pairs, np.array([[0], [1]] * 3, "float32"))
+    except Exception:
+        raise WrongAnswer("the values are right, but no network can learn by it: use `ops`, and no NumPy.") from None
+    if not np.isfinite(network.get_weights()[0]).all():
+        raise WrongAnswer(
+            "the values are right, but a pair of equal embeddings makes every weight NaN: the root has no slope at 0."
+        )
+
+
+def values_of_margin_loss(answer: Any, numbers: SimpleNamespace) -> None:
+    """With 1 for different, weighted strangers and no half."""
     mistakes = {
         "it treats 1 as similar, and here 1 means different.": {"one_is_similar": True},
         "the embeddings are still to be brought to length 1.": {"unit": False},
