@@ -27,7 +27,7 @@ from helpers import results  # noqa: E402
 RUNS = ROOT / "_runs" / "quick"
 # the one with the most formulas and figures, and the one with the longest code and the tallest figure
 CHAPTERS = ("variational-autoencoders", "clustering-features")
-LEGIBLE = 15  # pixels of a slide 720 high
+LEGIBLE = 16  # pixels of a slide 720 high
 
 
 def picture(width=80, height=30):
