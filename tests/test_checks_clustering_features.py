@@ -38,7 +38,7 @@ def test_in_every_class_no_known_error_leads_to_the_right_index():
 
 def test_in_every_class_the_head_recognises_the_features_in_one_order_only():
     for numbers in CLASSES[:15]:
-        features, labels, kernel, bias = questions.extracted(numbers)
+        features, labels, kernel, bias = questions.extract(numbers)
         named = np.argmax(features @ kernel + bias, axis=1)
         agree = np.array([np.mean(named == np.roll(labels, -start)) for start in range(len(labels))])
         assert agree.argmax() == questions.late(numbers)
@@ -47,7 +47,7 @@ def test_in_every_class_the_head_recognises_the_features_in_one_order_only():
 
 def test_in_every_class_no_two_linkages_draw_the_same_panel():
     for numbers in CLASSES:
-        points, panels = questions.panels(numbers)
+        points, panels = questions.draw_panels(numbers)
         assert all(len(set(groups)) == 3 and len(groups) == len(points) for groups in panels)
         for one, other in itertools.combinations(panels, 2):
             assert rand_score(one, other) < 1

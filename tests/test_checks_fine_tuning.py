@@ -57,7 +57,7 @@ def test_in_every_class_no_known_error_leads_to_the_right_share():
 @pytest.mark.parametrize("across", ["mean", "median"])
 def test_in_every_class_the_script_that_forgot_moves_the_features_farthest(across):
     for numbers in CLASSES:
-        reference, extracted = questions.scripts(numbers)
+        reference, extracted = questions.run_scripts(numbers)
         shifts = np.array([questions.shift(found, reference, across) for found in extracted])
         assert shifts.argmax() == questions.culprit(numbers)
         assert np.sort(shifts)[-1] > 1.5 * np.sort(shifts)[-2]

@@ -71,7 +71,7 @@ def _entropies(table: np.ndarray) -> tuple[float, float]:
     return entr(shares.sum(axis=1)).sum(), entr(shares.sum(axis=0)).sum()
 
 
-def extracted(numbers: Numbers) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def extract(numbers: Numbers) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return features, labels that are out of step with them, and the kernel and the bias of the network's head."""
     from sklearn.datasets import load_digits
     from sklearn.linear_model import LogisticRegression
@@ -93,7 +93,7 @@ def late(numbers: Numbers) -> int:
     return int(np.random.default_rng([numbers.seed, 4]).integers(17, 140))
 
 
-def panels(numbers: Numbers) -> tuple[np.ndarray, list[np.ndarray]]:
+def draw_panels(numbers: Numbers) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return points, and how four linkages group them, in the order of the class and with other numbers of clusters."""
     from sklearn.cluster import AgglomerativeClustering
     from sklearn.metrics import adjusted_rand_score
@@ -146,7 +146,7 @@ def moving_centres(numbers: Numbers, steps: int = 200, rate: float = 0.03) -> di
     return {name: np.array(values) for name, values in curves.items()}
 
 
-def classes_apart(numbers: Numbers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def three_classes(numbers: Numbers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return features of three classes, their labels, and a centre for each class."""
     rng = np.random.default_rng([numbers.seed, 8])
     centres, labels = rng.normal(0, 2, (3, 8)), rng.integers(0, 3, 150)
@@ -204,7 +204,7 @@ _TABLES = (((3, 3), 0.9), ((3, 5), 0.8), ((4, 2), 1.0))  # shapes, and the share
 
 def q3(answer, numbers):
     """How many images extraction came late."""
-    n, right = len(extracted(numbers)[1]), late(numbers)
+    n, right = len(extract(numbers)[1]), late(numbers)
     compare.number(
         answer,
         right,

@@ -70,7 +70,7 @@ def break_even(tables: dict[str, np.ndarray], axis: int = 1) -> float:
     return float(gained / (lost + gained))
 
 
-def backbone(numbers: Numbers):
+def build_backbone(numbers: Numbers):
     """Return a small residual network with the same random weights at every call, as a Keras model."""
     import keras
     from keras import layers
@@ -92,7 +92,7 @@ def backbone(numbers: Numbers):
     return keras.Model(images, logits, name="backbone")
 
 
-def scripts(numbers: Numbers) -> tuple[np.ndarray, list[np.ndarray]]:
+def run_scripts(numbers: Numbers) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return features of training images, and what six scripts extracted from new ones.
 
     One script forgot to bring the images from [0, 1] to [-1, 1]; another saw few images, another more of one class.
@@ -240,7 +240,7 @@ def _whole_rest(tables: dict[str, np.ndarray]) -> float:
 def q4(answer, numbers):
     """A network ready to be trained on from the top."""
     filters = 4 * numbers.filters
-    whole = backbone(numbers)
+    whole = build_backbone(numbers)
     head = (filters + 1) * numbers.classes
     old_head = whole.get_layer("old_head").count_params()
     compare.model(answer, (numbers.side, numbers.side, 3), (numbers.classes,))
