@@ -327,7 +327,8 @@ import ctypes
 library = ctypes.CDLL(None)
 library.fopen.restype = ctypes.c_void_p
 own = open("own", "w").close() or library.fopen(b"own", b"r")
-letter = "B" if own and not library.fopen({str(path).encode()!r}, b"r") else "C"
+paths = [{str(path).encode()!r}, b"/proc/{os.getpid()}/environ", b"/proc/{os.getpid()}/mem"]
+letter = "B" if own and not any(library.fopen(path, b"r") for path in paths) else "C"
 """
     points, result = graded(SETUP, source)
     assert not result.errors
@@ -390,12 +391,16 @@ def test_the_network_is_out_of_reach(graded):
 
 def test_the_environment_of_the_instructor_stays_here(graded, monkeypatch):
     monkeypatch.setenv("LMS_TOKEN", "s3cret")
-    source = """
-import os, pathlib
+    source = f"""
+import contextlib, os
 seen = [*os.environ, *os.environ.values()]
+with contextlib.suppress(OSError):
+    seen.append("LMS_TOKEN" if open("/proc/{os.getpid()}/environ").read() else "")
 letter = "C" if "LMS_TOKEN" in seen or "s3cret" in seen or os.path.exists(os.path.expanduser("~/.ssh")) else "B"
 """
-    assert graded(SETUP, source)[0]["q3"] == 1
+    points, result = graded(SETUP, source)
+    assert not result.errors
+    assert points["q3"] == 1
 
 
 def test_nothing_is_left_behind(graded, tmp_path, monkeypatch):

@@ -222,7 +222,7 @@ class Sandbox:
         settings = _settings(self.limits, work, course, self.hidden) | {"requests": asked_there, "replies": told_there}
         inside = Path(__file__).with_name("sandbox_inside.py")
         self.process = subprocess.Popen(
-            [*_namespaces(), sys.executable, "-I", "-B", "-X", "utf8", str(inside), json.dumps(settings)],
+            [*_bound(), *_namespaces(), sys.executable, "-I", "-B", "-X", "utf8", str(inside), json.dumps(settings)],
             cwd=work,
             env=_environment(work),
             stdin=subprocess.DEVNULL,
@@ -410,20 +410,24 @@ def _font_lists() -> list[Path]:
 
 
 @functools.cache
+def _bound() -> tuple[str, ...]:
+    """Return the command that starts another one which dies with the grader, and where this is root, has no rights."""
+    bound = ("setpriv", "--pdeathsig", "KILL")
+    powerless = (*bound, "--bounding-set", "-all", "--inh-caps", "-all", "--")
+    return _first_that_runs(*([powerless] if os.geteuid() == 0 else []), (*bound, "--"))
+
+
+@functools.cache
 def _namespaces() -> tuple[str, ...]:
     """Return the command that starts another one without network and among its own processes, where that is allowed."""
-    commands = [
-        ("unshare", "--user", "--net", "--ipc", "--pid", "--fork", "--kill-child"),
-        ("unshare", "--user", "--net", "--ipc"),
-        (),
-    ]
-    follows = ("setpriv", "--pdeathsig", "KILL", "--")  # dies with the grader
-    if sys.platform != "linux" or not shutil.which("unshare"):
-        return follows if sys.platform == "linux" and shutil.which("setpriv") else ()
-    for command in commands:
-        whole = (*(follows if shutil.which("setpriv") else ()), *command)
-        if not command or subprocess.run([*whole, "true"], capture_output=True).returncode == 0:
-            return whole
+    apart = ("unshare", "--user", "--net", "--ipc")
+    return _first_that_runs((*apart, "--pid", "--fork", "--kill-child"), apart)
+
+
+def _first_that_runs(*commands: tuple[str, ...]) -> tuple[str, ...]:
+    for command in commands if sys.platform == "linux" else ():
+        if shutil.which(command[0]) and subprocess.run([*command, "true"], capture_output=True).returncode == 0:
+            return command
     return ()
 
 

@@ -157,6 +157,7 @@ def limit(memory: int, seconds: int, file_size: int, processes: int | None) -> N
         resource.setrlimit(what, (allowed, allowed))
 
 
+_PROCESS = re.compile(r"/proc/(\d+)(/|$)")
 _PROGRAMS = re.compile(r"os\.(fork|forkpty|exec|posix_spawn|spawn|system)|pty\.spawn|subprocess\.Popen")
 _NETWORK = re.compile(r"socket\.(bind|connect|getaddrinfo|gethostby\w+|getnameinfo|sendto|sendmsg)")
 _CHANGES = re.compile(
@@ -181,6 +182,8 @@ def audit(readable: Sequence[str], writable: Sequence[str], noted: Callable[[str
     """
     allowed = {"read": _roots([*readable, *writable]), "write": _roots(writable)}
     real, text, own = os.path.realpath, os.fsdecode, os.getpid()
+    # in a namespace of its own a process has another number than in the system's list
+    own_number = os.readlink("/proc/self") if os.path.islink("/proc/self") else ""
 
     def refuse(what: str, note: bool = False) -> None:
         if note:
@@ -191,6 +194,8 @@ def audit(readable: Sequence[str], writable: Sequence[str], noted: Callable[[str
         if isinstance(path, int) or path is None:
             return
         where = real(text(path))
+        if (other := _PROCESS.match(where)) and other[1] != own_number:
+            refuse("looking into other processes", note=True)
         if not f"{where}/".startswith(allowed[way]):
             verb = "reading" if way == "read" else "writing"
             refuse(f"{verb} {where}", note=where.endswith((".ipynb", ".py")) or "/dist/" in where)
