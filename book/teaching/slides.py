@@ -10,9 +10,12 @@ from __future__ import annotations
 import argparse
 import base64
 import io
+import json
 import os
 import re
+import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from html import escape
@@ -23,6 +26,7 @@ import nbformat
 from _ext.course_site import delivery, use_installed_node
 from build import Build
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from nbconvert.exporters.slides import SlidesExporter
 from nbformat import NotebookNode
 from PIL import Image
@@ -46,12 +50,28 @@ TEMPLATE = HERE / "templates" / "deck"
 CODE_STYLE = "a11y-high-contrast-light"
 _FONTS = "/* the fonts of formulas */"
 
+# kinds of formulas, and whether they stand on a line of their own
+DISPLAYED = {"math_inline": False, "math_inline_double": True, "math_block": True}
+_SET = """
+const katex = require(process.argv[1]);
+const asked = JSON.parse(require("fs").readFileSync(0, "utf-8"));
+const set = ([latex, displayMode]) => {
+  try {
+    return { html: katex.renderToString(latex, { displayMode, throwOnError: true }) };
+  } catch (error) {
+    return { error: error.message };
+  }
+};
+process.stdout.write(JSON.stringify(asked.map(set)));
+"""
+
 
 class Exporter(SlidesExporter):
     """nbconvert's exporter of slides, with the site's Markdown and formulas, and a template of our own."""
 
     def __init__(self):
         super().__init__(extra_template_basedirs=[str(TEMPLATE.parent)])
+        self.formulas = {}
 
     @default("template_name")
     def _template_name_default(self) -> str:
@@ -59,8 +79,13 @@ class Exporter(SlidesExporter):
 
     def default_filters(self):
         yield from super().default_filters()
-        yield "markdown2html", markdown().render
+        yield "markdown2html", lambda source: markdown().render(source, {"formulas": self.formulas})
         yield "webp", webp
+
+    def from_notebook_node(self, nb: NotebookNode, resources: dict | None = None, **options) -> tuple[str, dict]:
+        """Set all formulas at once, since Node takes longer to start than to set them, then make the page."""
+        self.formulas = set_formulas(cell.source for cell in nb.cells if cell.cell_type == "markdown")
+        return super().from_notebook_node(nb, resources, **options)
 
 
 def webp(png: str) -> str:
@@ -73,20 +98,36 @@ def webp(png: str) -> str:
 
 @cache
 def markdown() -> MarkdownIt:
-    """Return the parser of the chapters' Markdown, which sets formulas by KaTeX."""
-    use_installed_node()
+    """Return the parser of the chapters' Markdown; its renderer is handed formulas that are set already."""
     parser = deck.parser()
-    rules = {"math_inline": False, "math_inline_double": True, "math_block": True}
-    for rule, display in rules.items():
-        parser.renderer.rules[rule] = lambda tokens, place, *_, display=display: _formula(
-            tokens[place].content, display
-        )
+    for kind in DISPLAYED:
+        parser.renderer.rules[kind] = lambda tokens, place, options, given: given["formulas"][_asked(tokens[place])]
     return parser
 
 
-@cache
-def _formula(latex: str, display: bool) -> str:
-    return katex.render_latex(latex.strip(), {"displayMode": display, "throwOnError": True})
+def set_formulas(sources: Iterable[str]) -> dict[tuple[str, bool], str]:
+    """Return the HTML of each formula in some Markdown, set by the site's KaTeX; they are known by source and place.
+
+    Raises
+    ------
+    ValueError
+        If KaTeX cannot set one.
+    """
+    found = [
+        token for source in sources for each in markdown().parse(source) for token in (each, *(each.children or ()))
+    ]
+    asked = list(dict.fromkeys(_asked(token) for token in found if token.type in DISPLAYED))
+    use_installed_node()
+    command = [katex.NODEJS_BINARY, "-e", _SET, str(katex.SRC_DIR / "katex.min.js")]
+    answers = subprocess.run(command, input=json.dumps(asked), capture_output=True, check=True, encoding="utf-8").stdout
+    answered = dict(zip(asked, json.loads(answers), strict=True))
+    if errors := [answer["error"] for answer in answered.values() if "error" in answer]:
+        raise ValueError(f"a formula cannot be set: {errors[0]}")
+    return {formula: answer["html"] for formula, answer in answered.items()}
+
+
+def _asked(token: Token) -> tuple[str, bool]:
+    return token.content.strip(), DISPLAYED[token.type]
 
 
 def page(chapter: NotebookNode, about: str = "") -> str:
@@ -181,8 +222,8 @@ def write(build: Build, target: Path) -> tuple[list[Path], list[str]]:
             continue
         try:
             made = page(shown(build, chapter), about(runs[chapter], address.read(build.root).site))
-        except katex.KaTeXError as error:
-            raise ValueError(f"{chapter} has a formula that cannot be set: {error}") from None
+        except ValueError as error:
+            raise ValueError(f"{chapter}: {error}") from None
         unfinished = path.with_suffix(".new")
         unfinished.write_text(made, encoding="utf-8")
         os.replace(unfinished, path)
