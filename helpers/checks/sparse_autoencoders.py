@@ -11,8 +11,9 @@ from helpers import codes
 from helpers.checks import compare, fresh
 from helpers.checks.compare import WrongAnswer
 from helpers.features import forward
+from helpers.losses import kl_sparsity
 
-__all__ = ["dense_layer", "four_codes", "measured", "numbers"]
+__all__ = ["dense_layer", "four_codes", "least_alone", "measured", "numbers"]
 
 LETTERS = "ABCD"
 
@@ -102,25 +103,38 @@ def q1(answer, numbers) -> None:
     )
 
 
-def q2(answer, numbers) -> None:
-    """Check which picture belongs to which row of the table."""
-    compare.answered(answer)
-    if not isinstance(answer, str) or sorted(answer.upper()) != list(LETTERS):
-        raise WrongAnswer("answer with a string of the four letters A, B, C and D, each once: row 1 first.")
+def q2(answer, numbers) -> str | None:
+    """Check which picture belongs to which row of the table; of the other letter only the form."""
+    pictures, alone = _two(answer)
+    compare.answered(pictures)
+    if not isinstance(pictures, str) or sorted(pictures.upper()) != list(LETTERS):
+        raise WrongAnswer("`pictures`: answer with the four letters A, B, C and D, each once, row 1 first.")
     rows, letters = _orders(numbers)
     right = "".join(letters[kind] for kind in rows)
-    if answer.upper() == right:
-        return
-    if answer.upper() == "".join(LETTERS[right.index(letter)] for letter in LETTERS):
-        raise WrongAnswer("this lists a row for each picture; asked for is a picture for each row.")
+    if pictures.upper() == right:
+        compare.choice(LETTERS)(alone, numbers)
+        return f"`pictures` looks right; {alone} is noted, and graded later."
+    if pictures.upper() == "".join(LETTERS[right.index(letter)] for letter in LETTERS):
+        raise WrongAnswer("`pictures` lists a row for each picture; asked for is a picture for each row.")
     confused = {letters["same few"]: letters["bursts"], letters["bursts"]: letters["same few"]}
-    if answer.upper() == "".join(confused.get(letter, letter) for letter in right):
+    if pictures.upper() == "".join(confused.get(letter, letter) for letter in right):
         raise WrongAnswer(
             "Hoyer's measure looks along a row, at one image; lifetime sparsity along a column, at a unit."
         )
     raise WrongAnswer(
         "not all rows have their picture: ask for each picture whether rows, or columns, are mostly dark."
     )
+
+
+def least_alone(letter, numbers) -> None:
+    """Check, when it is graded, which code a penalty on single images charges least."""
+    compare.choice(LETTERS)(letter, numbers)
+    penalties = {
+        name: float(np.mean([kl_sparsity(row[None], numbers.rho) for row in code]))
+        for name, code in four_codes(numbers).items()
+    }
+    if letter != min(penalties, key=penalties.get):
+        raise WrongAnswer("of one image the activation is its own mean: a unit that is off, or fully on, costs much.")
 
 
 def q3(answer, numbers) -> None:
