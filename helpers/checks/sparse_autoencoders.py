@@ -40,7 +40,7 @@ def numbers(draw: random.Random) -> dict:
 
 
 def four_codes(numbers) -> dict[str, np.ndarray]:
-    """Return four codes of 200 images by 40 units, by letter: all have the same mean activation, and little else."""
+    """Return four codes of 200 images by 40 units, by letter, which share a mean activation and little else."""
     generator = np.random.default_rng([numbers.class_seed, 2])
     share = numbers.rho / 0.9  # of activations that are on, at a strength of 0.9 on average
     n, d = 200, 40
@@ -51,6 +51,7 @@ def four_codes(numbers) -> dict[str, np.ndarray]:
         "same few": strength * (generator.permutation(d) < share * d),
         "bursts": strength * (generator.permutation(n) < share * n)[:, None],
     }
+    kinds = {kind: np.minimum(code * (numbers.rho / code.mean()), 1) for kind, code in kinds.items()}
     _, letters = _orders(numbers)
     return {letter: kinds[kind] for letter, kind in sorted((letters[kind], kind) for kind in kinds)}
 
