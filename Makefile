@@ -28,7 +28,7 @@ pdf: book  ## print the book into _build/features-without-labels.pdf; needs Chro
 	@$(RUN) book/pdf.py
 
 # tests of what `make book` made
-OF_THE_BOOK = tests/test_claims.py tests/test_readme.py tests/test_site.py
+OF_THE_BOOK = tests/test_claims.py tests/test_readme.py tests/test_site.py tests/test_slides.py
 
 test: export COURSE_PROFILE = quick
 test: export KERAS_BACKEND = tensorflow
@@ -79,7 +79,7 @@ offline-kit: $(VENV)/installed  ## one folder for a classroom without a network;
 	@$(TEACH).kit --class-seed $(CLASS_SEED) $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(KIT)
 
 adopt:  ## after forking: write the address REPO=owner/name, SITE=https://... into everything
-	@$(PYTHON) book/address.py "https://github.com/$(REPO)" $(if $(SITE),--site "$(SITE)")
+	@$(PYTHON) book/address.py "$(REPO)" $(if $(SITE),--site "$(SITE)")
 
 check-links: $(VENV)/installed  ## ask every address in the book and the README whether it answers
 	@$(TEACH).links

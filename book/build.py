@@ -218,6 +218,8 @@ def build_site(build: Build) -> None:
         With what Jupyter Book printed.
     """
     stamp = build.root / "_build" / "shown.json"
+    # each is a page of its own, which nothing else of the site may rewrite
+    shutil.rmtree(build.root / "_build" / "html" / "slides", ignore_errors=True)
     shown = {
         chapter: [run["key"], run["finished"], (build.root / "notebooks" / f"{chapter}.ipynb").read_text("utf-8")]
         for chapter, run in results.load_runs(build.store).items()
@@ -275,6 +277,9 @@ def main() -> None:
     if not only_run:
         print("Building the site ...", flush=True)
         build_site(build)
+        from teaching import slides  # it imports this module
+
+        slides.write(build, ROOT / "_build" / "html" / "slides")
     print(report(build))
     print(f"\n{len(ran)} of {len(build.chapters())} chapters run, {time.perf_counter() - began:.0f} s in all")
     if not only_run:

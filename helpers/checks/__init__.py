@@ -37,7 +37,10 @@ class Numbers(SimpleNamespace):
     """
 
     def __str__(self) -> str:
-        values = {name: value for name, value in vars(self).items() if name not in ("assignment", "class_seed")}
+        """Return the numbers on one line, without orders and tables: those may say what a question asks."""
+        hidden = ("assignment", "class_seed")
+        shown = {name: value for name, value in vars(self).items() if not isinstance(value, list | dict)}
+        values = {name: value for name, value in shown.items() if name not in hidden}
         listed = ", ".join(f"{name} = {value}" for name, value in values.items())
         return f"{self.assignment}, class {self.class_seed}: {listed}"
 

@@ -378,7 +378,7 @@ def drawing(size: int, background, paint: Callable, mode: str = "RGB") -> np.nda
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Noise whose power falls with frequency as f^-exponent, or lies in a band, stretched in one direction.
+    """Noise whose amplitude falls with frequency as f^-exponent, or lies in a band, stretched in one direction.
 
     Attributes
     ----------
