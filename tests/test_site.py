@@ -22,7 +22,8 @@ SITE = Path(__file__).resolve().parents[1] / "_build" / "html"
 if not (SITE / "index.html").exists():
     pytest.skip("The site is not built: run `make book` first.", allow_module_level=True)
 
-PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if not {"_static", "slides"} & set(path.parts))
+APART = {"_static", "slides"}  # no pages of the book
+PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if not APART & set(path.parts))
 STYLES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.css"))
 VIEWS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
 AXE_VIEWS = VIEWS[0], VIEWS[3]  # both widths and both themes; axe takes its time
