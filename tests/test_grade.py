@@ -763,6 +763,7 @@ def test_one_assignment_can_be_graded_alone(assignments, tmp_path, capsys):
     places = ["--assignments", str(assignments), "--out", str(tmp_path / "out"), "--assignment", "other"]
     assert grade.main([str(tmp_path / "given"), "--class-seed", "5", *places]) == 0
     assert "it is of the assignment tiny, and only other is graded." in capsys.readouterr().out
+    assert not (tmp_path / "out" / "class-5" / "tiny.csv").exists(), "an earlier table would be lost"
 
 
 def test_an_interrupted_run_keeps_what_was_graded(assignments, tmp_path, monkeypatch):

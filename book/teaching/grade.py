@@ -143,7 +143,7 @@ def grade_folder(
     try:
         _grade_all(submissions, tests, job, jobs)
     finally:
-        write_reports(submissions, manifests, out)
+        write_reports(submissions, {only: manifests[only]} if only else manifests, out)
     return submissions
 
 

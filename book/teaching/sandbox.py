@@ -234,7 +234,8 @@ class Sandbox:
         os.close(asked_there)
         os.close(told_there)
         os.set_blocking(self.requests, False)
-        threading.Thread(target=self._listen, args=[self.process.stdout], daemon=True).start()
+        self.listener = threading.Thread(target=self._listen, args=[self.process.stdout], daemon=True)
+        self.listener.start()
         try:
             self.held = self._receive(START)[0].get("held", [])
         except Died as death:
@@ -276,14 +277,14 @@ class Sandbox:
         except subprocess.TimeoutExpired:
             code = None
         self.close()
-        if code is None:
-            return Died("It broke the process that runs the notebook.")
+        if code in (None, 70):  # the latter is what it says when it cannot go on
+            self.listener.join(1)
+            words = self.last_words.decode(errors="replace").strip().splitlines()[-1:] or ["no answer"]
+            return Died(f"It broke the process that runs the notebook ({words[0][:200]}).")
         if code == -signal.SIGKILL:
             return Died("The process was killed, most likely because it used too much memory or time.")
         if code < 0:
             return Died(f"The process crashed ({signal.Signals(-code).name}).")
-        if code == 70:
-            return Died("It broke the process that runs the notebook.")
         return Died(f"The process ended itself (exit code {code}).")
 
     def _value(self, reply: dict, blobs: list[bytes]) -> Any:
