@@ -181,6 +181,12 @@ def test_a_student_edition_gives_nothing_away(slug, built):
 
 
 @pytest.mark.parametrize("slug", SLUGS)
+def test_a_solution_edition_reads_without_the_marks_of_the_tool(slug, built):
+    for cell in edition(built(slug), "solution").cells:
+        assert not re.search(r"# (BEGIN|END) |# SOLUTION", cell.source), cell.id
+
+
+@pytest.mark.parametrize("slug", SLUGS)
 def test_every_question_that_is_no_choice_has_three_wrong_answers(slug):
     _, questions = assign.for_class(slug, THIS_YEAR)
     planted = wrong_answers(slug)

@@ -611,7 +611,7 @@ def report(assignments, tmp_path_factory):
 
 
 def rows(path: Path) -> dict[str, dict]:
-    with path.open(newline="", encoding="utf-8") as stream:
+    with path.open(newline="", encoding="utf-8-sig") as stream:
         return {next(iter(row.values())): row for row in csv.DictReader(stream)}
 
 
@@ -791,3 +791,38 @@ def test_the_values_of_a_comparison_of_several_lines_are_not_told(assignments, t
     (tmp_path / "q1.py").write_text(test)
     result = grading.grade([(1, "total = 3")], tmp_path, sandbox.Limits(seconds=20, memory=1.5))
     assert result.questions[0]["messages"] == ["A test of this question failed."]
+
+
+BORROWED = "from helpers.checks import few_labels as references"
+
+
+@pytest.mark.parametrize(
+    ("given", "line", "remarks"),
+    [
+        (["from helpers.checks import check"], BORROWED, [BORROWED]),
+        (["from helpers.checks import check", BORROWED], BORROWED, []),
+        (["from helpers.checks import check"], "print('nothing borrowed')", []),
+        (None, BORROWED, []),
+    ],
+    ids=["borrowed", "handed out so", "not borrowed", "without a student edition"],
+)
+def test_a_notebook_that_uses_more_of_the_checks_than_was_handed_out_is_named(given, line, remarks, tmp_path):
+    folder = tmp_path / "tiny"
+    if given is not None:
+        (folder / "student").mkdir(parents=True)
+        (folder / "student" / "tiny.ipynb").write_text(nbformat.writes(notebook("\n".join(given))))
+    manifest = {"questions": []} | grade._given(folder)
+    submission = grade.Submission(Path("ada.ipynb"), "ada")
+    source = f"from helpers.checks import check\n{line}"
+    grade._look_for_questions(submission, json.loads(nbformat.writes(notebook(source))), manifest, source)
+    assert [remark.split(": ", 1)[1] for remark in submission.remarks] == remarks
+
+
+def test_a_page_of_an_earlier_run_does_not_stay(tmp_path):
+    earlier = tmp_path / "feedback" / "tiny" / "bea.html"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text("10 of 10 points")
+    refused = grade.Submission(Path("ada.ipynb"), "ada", "tiny", refusal="it is a PDF.")
+    grade.write_reports([refused], {"tiny": {"title": "Tiny", "points": 5, "questions": []}}, tmp_path)
+    assert not earlier.exists()
+    assert (tmp_path / "tiny.csv").read_bytes().startswith(b"\xef\xbb\xbf")

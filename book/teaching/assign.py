@@ -157,9 +157,13 @@ def build(slug: str, class_seed: int, out: Path = OUT, run: bool = True) -> Path
     notebook, questions = for_class(slug, class_seed)
     with tempfile.TemporaryDirectory() as scratch:
         student, solution, made = _otter(notebook, slug, Path(scratch))
+        _unmark(solution)
         if run:
             _execute(solution, slug)
             _hand_out_pictures(solution, student)
+        for cell in student.cells:
+            if cell.id.endswith("-answer"):
+                cell.metadata["deletable"] = False
         for edition in (student, solution):
             edition.metadata = notebook.metadata | {
                 "course": {"assignment": slug, "class_seed": class_seed, "version": _version()}
@@ -275,6 +279,16 @@ def _otter(notebook: NotebookNode, slug: str, scratch: Path) -> tuple[NotebookNo
     made = scratch / "otter" / "autograder"
     student = nbformat.read(scratch / "otter" / "student" / f"{slug}.ipynb", as_version=4)
     return student, nbformat.read(made / f"{slug}.ipynb", as_version=4), made
+
+
+def _unmark(solution: NotebookNode) -> None:
+    """Take Otter's marks out of the solution, so that it reads as a notebook."""
+    prompt = r'(?ms)^""" *# BEGIN PROMPT\n.*?^""" *# END PROMPT\n?'
+    for cell in solution.cells:
+        if cell.cell_type == "code":
+            source = re.sub(prompt, "", cell.source)
+            source = re.sub(r"(?m)^[ \t]*# (BEGIN|END) SOLUTION.*\n?", "", source)
+            cell.source = re.sub(r"(?m)[ \t]*# SOLUTION$", "", source)
 
 
 def _execute(solution: NotebookNode, slug: str) -> None:

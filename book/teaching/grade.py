@@ -156,12 +156,27 @@ def read_manifests(folder: Path, class_seed: int, only: str = "") -> dict[str, d
     manifests = {}
     for path in paths:
         try:
-            manifests[path.parent.name] = json.loads(path.read_text(encoding="utf-8"))
+            manifests[path.parent.name] = json.loads(path.read_text(encoding="utf-8")) | _given(path.parent)
         except (OSError, ValueError):
             raise Refused(f"The manifest {path} cannot be read: {build}.") from None
     if only and only not in manifests:
         raise Refused(f"There is no assignment {only!r} for class seed {class_seed}; there are {', '.join(manifests)}.")
     return manifests
+
+
+def _given(folder: Path) -> dict[str, list[str]]:
+    """Return which lines of an assignment's student edition use the checks; nothing where it was taken away."""
+    path = folder / "student" / f"{folder.name}.ipynb"
+    if not path.is_file():
+        return {}
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return {"given": _of_checks("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))}
+
+
+def _of_checks(source: str) -> list[str]:
+    """Return the lines that use the package of the checks, in which reference solutions lie."""
+    lines = (line.strip() for line in source.splitlines())
+    return [line for line in lines if re.search(r"\bchecks\b|\bgetsource\b", line)]
 
 
 def find(folder: Path) -> list[Submission]:
@@ -314,6 +329,9 @@ def _look_for_questions(submission: Submission, notebook: dict, manifest: dict, 
             submission.notes.append(
                 f"The answer cell of {question['name']} could not be found: was it removed or renamed?"
             )
+    for line in dict.fromkeys(_of_checks(source)):
+        if line not in manifest.get("given", [line]):
+            submission.remarks.append(f"Beyond what was handed out it uses the package of the checks: {line[:80]}")
     for unknown in sorted(checked - set(names)):
         submission.notes.append(f'check("{unknown[:20]}", ...) names no question; there are {", ".join(names)}.')
 
@@ -399,10 +417,13 @@ def write_reports(submissions: Sequence[Submission], manifests: dict[str, dict],
         if mine:
             _write_table(out / f"{slug}.csv", _rows(mine, manifest))
         taken: set[str] = set()
-        for submission in mine:
+        pages = {f"{file_name(submission.student, taken)}.html": submission for submission in mine}
+        for name, submission in pages.items():
             if submission.graded:
-                page = feedback(submission, manifest)
-                _write(out / "feedback" / slug / f"{file_name(submission.student, taken)}.html", page)
+                _write(out / "feedback" / slug / name, feedback(submission, manifest))
+        for page in (out / "feedback" / slug).glob("*.html") if mine else ():
+            if page.name not in pages:  # of an earlier run, and perhaps with another mark
+                page.unlink()
     refused = [(_printable(one.file.as_posix()), one.refusal) for one in submissions if one.refusal]
     if refused:
         _write_table(out / "not-graded.csv", [("file", "why"), *refused])
@@ -423,7 +444,7 @@ def _rows(submissions: Sequence[Submission], manifest: dict) -> Iterator[tuple]:
 def _write_table(path: Path, rows: Iterator[tuple] | list[tuple]) -> None:
     text = io.StringIO()
     csv.writer(text).writerows([_no_formula(value) for value in row] for row in rows)
-    _write(path, text.getvalue())
+    _write(path, "\ufeff" + text.getvalue())  # by that mark Excel knows UTF-8
 
 
 def _no_formula(value: str) -> str:
