@@ -452,7 +452,7 @@ def test_tab_reaches_every_control_in_sight(browser, server, name):
         """() => { let count = 0;
             for (const tag of document.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")) {
               const box = tag.getBoundingClientRect();
-              if (box.width && box.height && getComputedStyle(tag).visibility == "visible" && !tag.disabled
+              if (box.width && box.height && tag.checkVisibility({visibilityProperty: true}) && !tag.disabled
                   && tag.tabIndex >= 0 && !tag.closest("[inert], dialog:not([open])")) {
                 tag.dataset.unreached = "yes"; count += 1; } }
             return count; }"""
