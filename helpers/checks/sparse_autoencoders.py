@@ -141,16 +141,18 @@ def least_alone(letter, numbers) -> None:
 def q3(answer, numbers) -> None:
     """Check the loss with the divergence turned round."""
     compare.function(answer, _loss(numbers), [_batch(n) for n in (5, 12, 31)], mistakes=_losses_by_mistake(numbers))
-    try:
-        compare.function(answer, _loss(numbers), [_batch(9, dead=True)])
-    except WrongAnswer as wrong:
-        raise WrongAnswer(f"with a unit that is 0 on the whole batch it goes wrong: {wrong}") from None
+    for constant in (0, 1):
+        try:
+            compare.function(answer, _loss(numbers), [_batch(9, constant)])
+        except WrongAnswer as wrong:
+            raise WrongAnswer(f"with a unit that is {constant} on the whole batch it goes wrong: {wrong}") from None
 
 
 def q4(answer, numbers) -> None:
     """Check the bank of filters whose answers are the strongest of each quarter."""
     side, kernel = numbers.image_side, dense_layer(numbers)[0]
     compare.model(answer, (side, side, 1), (4 * numbers.units,), kernel.size + numbers.units)
+    _holds(answer, kernel)
     images = fresh().uniform(0, 1, (3, side, side, 1)).astype("float32")
     maps = _slid(images, numbers)
     quarters = _quarters(maps, np.max)
@@ -165,7 +167,6 @@ def q4(answer, numbers) -> None:
                 mirrored, np.max
             ),
             "the activation of the dense layer is missing.": _quarters(_slid(images, numbers, relu=False), np.max),
-            "the weights of the dense layer are not in it: the filters are still those that Keras drew.": quarters * 0,
         },
     )
 
@@ -242,11 +243,12 @@ def _bernoulli(of, against):
     return rel_entr(of, against) + rel_entr(1 - of, 1 - against)
 
 
-def _batch(n: int, dead: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _batch(n: int, constant: float | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     draw = fresh()
     images, copies = draw.uniform(0, 1, (2, n, 16)).astype("float32")
     code = draw.uniform(0.02, 0.4, (n, 6)).astype("float32")
-    code[:, 2] *= not dead
+    if constant is not None:
+        code[:, 2] = constant
     return images, copies, code
 
 
@@ -282,6 +284,14 @@ def _losses_by_mistake(numbers) -> dict:
         "the divergence is averaged over the units; it is to be summed over them.": _loss(numbers, over_units=np.mean),
         "the weight of the penalty is missing.": _loss(numbers, weight=1),
     }
+
+
+def _holds(model, kernel: np.ndarray) -> None:
+    """Ask for the values of the kernel among the model's weights, in whichever order."""
+    kernels = [weights for weights in model.get_weights() if weights.size == kernel.size]
+    values = np.sort(kernel, axis=None)
+    if not any(np.allclose(np.sort(held, axis=None), values, atol=1e-6) for held in kernels):
+        raise WrongAnswer("the weights of the dense layer are not in it: set them as the filters' own, unchanged.")
 
 
 def _slid(images, numbers, kernel=None, relu: bool = True) -> np.ndarray:
