@@ -59,3 +59,11 @@ def test_in_every_class_features_die_as_the_loss_of_moving_centres_falls():
         assert ends["loss"] < 0.1
         assert ends["variance"] < 0.2
         assert ends["variance between classes"] < 0.7
+
+
+def test_in_every_class_moving_centres_make_clusters_no_clearer_than_they_were():
+    for numbers in CLASSES:
+        loss, variance, between = (values[[0, -1]] for values in questions.moving_centres(numbers).values())
+        assert np.diff(loss / variance) >= 0
+        assert np.diff(between / variance) <= 0
+        assert np.diff(between / loss) <= 0

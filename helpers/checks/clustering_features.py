@@ -125,9 +125,18 @@ def moving_centres(numbers: Numbers, steps: int = 200, rate: float = 0.03) -> di
 
     The features are a linear map of the inputs, first the inputs themselves; map and centres descend the gradient of
     the mean squared distance to the nearest centre. The classes are quiet among the inputs, as in a network that was
-    trained briefly.
+    trained briefly. Relative to the variance, clusters are no tighter at the end, nor are classes farther apart.
     """
-    rng = np.random.default_rng([numbers.seed, 7])
+    for attempt in itertools.count():
+        found = _descend(np.random.default_rng([numbers.seed, 7, attempt]), steps, rate)
+        loss, _, between = (values / found["variance"] for values in found.values())
+        # in other draws the clusters do become clearer as all shrinks, and the question would have two right answers
+        if loss[-1] >= loss[0] and between[-1] <= between[0]:
+            return found
+
+
+def _descend(rng: np.random.Generator, steps: int, rate: float) -> dict[str, np.ndarray]:
+    """Return the curves of `moving_centres` for inputs of one draw."""
     labels = rng.permutation(np.arange(300) % 3)
     inputs = rng.normal(0, 0.4, (3, 8))[labels] + rng.normal(size=(300, 8))
     linear, centres = np.eye(8), inputs[[np.flatnonzero(labels == label)[0] for label in range(3)]]
