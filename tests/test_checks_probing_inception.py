@@ -54,6 +54,24 @@ def test_the_mean_distance_within_pairs_is_the_one_of_the_helpers():
         assert questions.p_value(numbers)(matrix, labels, patches, orders) == pytest.approx(right)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_a_tie_is_a_tie_for_a_solution_that_takes_all_orders_at_once(seed):
+    numbers = checks.numbers("probing-inception", seed)
+
+    def means_within(matrix, labels):
+        own = labels[:, None] == np.arange(3)[:, None]
+        pairs = own[..., None] & own[:, :, None] & ~np.eye(len(matrix), dtype=bool)
+        same = pairs.any(axis=1, keepdims=True) if numbers.weigh == "pair" else pairs
+        return ((same * matrix).sum((2, 3)) / same.sum((2, 3))).mean(axis=1)
+
+    def p_value(matrix, labels, patches, orders):
+        classes = labels[np.unique(patches, return_index=True)[1]]
+        observed, shuffled = means_within(matrix, labels[None]), means_within(matrix, classes[orders][:, patches])
+        return (1 + np.sum(shuffled <= observed)) / (1 + len(orders))
+
+    questions.q3(p_value, numbers)
+
+
 def test_at_some_stage_and_not_at_all_stages_there_is_evidence_and_no_value_is_near_the_border():
     for seed in range(30):
         numbers = checks.numbers("probing-inception", seed)

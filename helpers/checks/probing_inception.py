@@ -232,7 +232,8 @@ def labelled_patches(apart: float = 0.35, cases: int = 3) -> list[tuple]:
         points = centres[patches] + 0.2 * draw.normal(size=(len(patches), 2))
         orders = np.stack([draw.permutation(12) for _ in range(40)])
         orders[[3, 17]] = np.arange(12)
-        apart_by = np.linalg.norm(points[:, None] - points, axis=-1)
+        # multiples of 1/1024 have exact sums in any order: a tie is a tie however a solution adds
+        apart_by = np.round(1024 * _distances(points)) / 1024
         found.append((apart_by, of_patch[patches], patches, orders))
     return found
 
