@@ -1,8 +1,9 @@
 """What the checks of *Contrasting pairs* hold to be right, against the course's own losses and instruments."""
 
+import keras
 import numpy as np
 import pytest
-from keras import ops
+from keras import layers, ops
 from sklearn.metrics import roc_auc_score
 
 from helpers import checks, losses
@@ -13,6 +14,39 @@ from helpers.separability import effective_rank
 @pytest.fixture(params=range(3))
 def numbers(request):
     return checks.numbers("contrasting-pairs", request.param)
+
+
+def siamese(numbers, strides=2, activation="relu", pool=layers.GlobalMaxPooling2D, last=None, padding="valid"):
+    shape, convolved = (numbers.size, numbers.size, 1), {"strides": strides, "activation": activation}
+    first = layers.Conv2D(numbers.channels, 3, padding=padding, **convolved)
+    second = layers.Conv2D(2 * numbers.channels, 3, **convolved)
+    encoder = keras.Sequential(
+        [layers.Input(shape), first, second, pool(), layers.Dense(numbers.dimensions, activation=last)]
+    )
+    pair = [keras.Input(shape), keras.Input(shape)]
+    return keras.Model(pair, layers.Dot(axes=1, normalize=True)([encoder(image) for image in pair]))
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_a_siamese_network_passes_with_any_padding_and_keeps_its_weights(padding, numbers):
+    network = siamese(numbers, padding=padding)
+    before = network.get_weights()
+    questions.q1(network, numbers)
+    assert all(map(np.array_equal, network.get_weights(), before))
+
+
+@pytest.mark.parametrize(
+    "error", [{"strides": 1}, {"activation": "tanh"}, {"pool": layers.GlobalAveragePooling2D}, {"last": "relu"}]
+)
+def test_an_encoder_that_differs_in_one_step_does_not_pass_by_its_number_of_weights(error, numbers):
+    with pytest.raises(checks.WrongAnswer, match="but of another encoder"):
+        questions.q1(siamese(numbers, **error), numbers)
+
+
+def test_an_encoder_with_other_weights_is_told_so():
+    numbers, other = (checks.Numbers(size=20, channels=6, dimensions=size) for size in (24, 40))
+    with pytest.raises(checks.WrongAnswer, match="other shapes than those of the encoder"):
+        questions.cosine(siamese(other), numbers)
 
 
 def test_the_margin_loss_with_weight_one_is_twice_that_of_the_helpers(numbers):
@@ -38,6 +72,15 @@ def test_a_plain_root_has_the_right_values_and_is_told_of_the_equal_pair_that_en
     questions.q2(margin_loss(numbers, 1e-12), numbers)
     with pytest.raises(checks.WrongAnswer, match="the root has no slope at 0"):
         questions.q2(margin_loss(numbers, 0.0), numbers)
+
+
+def test_a_root_kept_off_0_by_the_epsilon_of_keras_is_right_for_strangers_with_equal_embeddings(numbers):
+    def loss(first, second, different):
+        return margin_loss(numbers, keras.config.epsilon())(first, second, different)
+
+    questions.equal_strangers(loss, numbers)
+    with pytest.raises(checks.WrongAnswer):
+        questions.equal_strangers(lambda *pairs: 1.01 * loss(*pairs), numbers)
 
 
 def test_a_margin_loss_in_numpy_is_told_that_no_network_can_learn_by_it(numbers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable
@@ -78,6 +79,40 @@ def cosine(answer: Any, numbers: SimpleNamespace) -> None:
         raise WrongAnswer("any two images give 1: the output does not depend on what they show.")
     if not np.allclose(forth, back, atol=1e-4):
         raise WrongAnswer("the output changes when the two images are exchanged.")
+    encoder_as_described(answer, numbers)
+
+
+def encoder_as_described(answer: Any, numbers: SimpleNamespace) -> None:
+    """With the same weights it answers as an encoder of the three steps does, for one padding or the other."""
+    draw, shape = fresh(), (numbers.size, numbers.size, 1)
+    pair, kept = draw.normal(size=(2, 6, *shape)).astype("float32"), answer.get_weights()
+    # one array for each shape: then the order in which the layers were made does not matter
+    weights = {w.shape: draw.normal(0, 0.3, w.shape).astype("float32") for w in kept}
+    try:
+        answer.set_weights([weights[w.shape] for w in kept])
+        found = _predicted(answer, pair)
+    finally:
+        answer.set_weights(kept)
+    for paddings in itertools.product(("valid", "same"), repeat=2):
+        described = _encoder(numbers, paddings)
+        shapes = [w.shape for w in described.get_weights()]
+        if sorted(shapes) != sorted(w.shape for w in kept):
+            raise WrongAnswer("the weights have other shapes than those of the encoder described.")
+        described.set_weights([weights[shape] for shape in shapes])
+        first, second = (_unit(np.array(described.predict_on_batch(images))) for images in pair)
+        if np.allclose(found, np.sum(first * second, axis=1), atol=1e-3):
+            return
+    raise WrongAnswer("it gives a cosine, but of another encoder: go through the three steps again.")
+
+
+def _encoder(numbers: SimpleNamespace, paddings: tuple[str, str]) -> Any:
+    import keras
+    from keras import layers
+
+    channels = numbers.channels, 2 * numbers.channels
+    stack = [layers.Input((numbers.size, numbers.size, 1))]
+    stack += [layers.Conv2D(n, 3, 2, one, activation="relu") for n, one in zip(channels, paddings, strict=True)]
+    return keras.Sequential([*stack, layers.GlobalMaxPooling2D(), layers.Dense(numbers.dimensions)])
 
 
 def _predicted(model: Any, pair: tuple) -> np.ndarray:
@@ -157,11 +192,19 @@ def values_of_margin_loss(answer: Any, numbers: SimpleNamespace) -> None:
     compare.function(answer, margin_loss(numbers), pairs_of_embeddings(), mistakes=wrong)
 
 
+def equal_strangers(answer: Any, numbers: SimpleNamespace) -> None:
+    """Different pairs with equal embeddings miss the whole margin."""
+    compare.answered(answer)
+    point = np.eye(4, dtype="float32")
+    # what keeps the root off 0, such as Keras' epsilon under it, takes up to 1e-3 away here
+    compare.number(answer(point, 3 * point, np.ones(4, "float32")), numbers.weight * numbers.margin**2, 2e-3)
+
+
 # ---- question 3
 
 
 def nothing_and_ideal(numbers: SimpleNamespace) -> tuple[float, float]:
-    """Return the loss of a network that knows nothing, and that of the ideal one."""
+    """Return the loss of a network that knows nothing, and that of one nearly ideal."""
     strangers = 2 * numbers.pairs - 2
     return math.log(strangers + 1), math.log1p(strangers * math.exp(-1 / numbers.temperature))
 
