@@ -25,6 +25,30 @@ def test_the_head_of_the_textbook_has_more_than_a_billion_weights():
     assert questions.weights_of_head(numbers) == 123_008 * 12_288 + 12_288
 
 
+def recurrent_predictor(numbers, activation):
+    from keras import Sequential, layers
+
+    film = numbers.frames, numbers.size, numbers.size, 1
+    recurrent = layers.ConvLSTM2D(4, 3, padding="same")  # its answers stay between -1 and 1, whatever it is shown
+    return Sequential([layers.Input(film), recurrent, layers.Conv2D(1, 1, activation=activation)])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_linear_layer_on_a_recurrent_one_is_not_called_squashed_and_keeps_its_weights(seed):
+    numbers = checks.numbers("predicting-frames-and-patches", seed)
+    predictor = recurrent_predictor(numbers, None)
+    before = predictor.get_weights()
+    questions.q2(predictor, numbers)
+    assert all(map(np.array_equal, predictor.get_weights(), before))
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+def test_an_output_that_cannot_be_any_number_is_called_squashed(activation):
+    numbers = checks.numbers("predicting-frames-and-patches", 0)
+    with pytest.raises(checks.WrongAnswer, match="the output is squashed"):
+        questions.draws_any_number(recurrent_predictor(numbers, activation), numbers)
+
+
 @pytest.mark.parametrize("cost", [1.2, 3, 8])
 def test_no_grey_level_is_cheaper_than_the_best_drawing(cost):
     tried = np.linspace(0, 1, 401)[:, None, None, None, None]
