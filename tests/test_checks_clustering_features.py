@@ -53,17 +53,24 @@ def test_in_every_class_no_two_linkages_draw_the_same_panel():
             assert rand_score(one, other) < 1
 
 
-def test_in_every_class_features_die_as_the_loss_of_moving_centres_falls():
-    for numbers in CLASSES:
-        ends = {name: values[-1] / values[0] for name, values in questions.moving_centres(numbers).items()}
+@pytest.fixture(scope="module")
+def moving():
+    return [questions.moving_centres(numbers) for numbers in CLASSES]
+
+
+def test_in_every_class_features_die_as_the_loss_of_moving_centres_falls(moving):
+    for curves in moving:
+        ends = {name: values[-1] / values[0] for name, values in curves.items()}
         assert ends["loss"] < 0.1
         assert ends["variance"] < 0.2
         assert ends["variance between classes"] < 0.7
 
 
-def test_in_every_class_moving_centres_make_clusters_no_clearer_than_they_were():
-    for numbers in CLASSES:
-        loss, variance, between = (values[[0, -1]] for values in questions.moving_centres(numbers).values())
-        assert np.diff(loss / variance) >= 0
-        assert np.diff(between / variance) <= 0
-        assert np.diff(between / loss) <= 0
+def test_in_every_class_moving_centres_make_clusters_no_clearer_than_they_were(moving):
+    for curves in moving:
+        loss, variance, between = curves.values()
+        clearer = between / loss
+        assert clearer[-1] <= clearer[0]
+        assert clearer.max() < 1.4 * clearer[0]  # what the eye may take for clearer on the way
+        for values, sign in ((loss / variance, 1), (between / variance, -1)):
+            assert sign * values[-1] >= sign * values[0]
