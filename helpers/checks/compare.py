@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import math
 import numbers
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,34 @@ def answered(answer: Any) -> None:
         raise WrongAnswer(_UNANSWERED)
     if answer is None:
         raise WrongAnswer(_NOTHING)
+
+
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Begin what is said of a wrong answer with its name, where one question asks for several.
+
+    Examples
+    --------
+    >>> with naming("share"):
+    ...     number(12, -12)
+    Traceback (most recent call last):
+        ...
+    helpers.checks.compare.WrongAnswer: `share`: the sign is wrong.
+    """
+    try:
+        yield
+    except WrongAnswer as wrong:
+        raise WrongAnswer(f"`{name}`: {wrong}") from None
+
+
+def each(answer: Any, numbers: Any, **questions: Callable[[Any, Any], None]) -> None:
+    """Check the several answers of one question, in their order, and say which one is meant."""
+    answered(answer)
+    if all(part is ... for part in answer):
+        answered(...)
+    for (name, question), part in zip(questions.items(), answer, strict=True):
+        with naming(name):
+            question(part, numbers)
 
 
 def number(answer: Any, right: float, tolerance: float = 1e-6, mistakes: Mapping[str, float] | None = None) -> None:

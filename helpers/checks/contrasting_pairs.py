@@ -211,19 +211,7 @@ def nothing_and_ideal(numbers: SimpleNamespace) -> tuple[float, float]:
 
 def q3(answer: Any, numbers: SimpleNamespace) -> None:
     """Two losses of NT-Xent that can be computed."""
-    compare.answered(answer)
-    nothing, ideal = answer
-    if nothing is ... and ideal is ...:
-        compare.answered(...)
-    _named("nothing", loss_of_nothing, nothing, numbers)
-    _named("ideal", loss_of_ideal, ideal, numbers)
-
-
-def _named(name: str, question: Callable, answer: Any, numbers: SimpleNamespace) -> None:
-    try:
-        question(answer, numbers)
-    except WrongAnswer as wrong:
-        raise WrongAnswer(f"`{name}`: {wrong}") from None
+    compare.each(answer, numbers, nothing=loss_of_nothing, ideal=loss_of_ideal)
 
 
 def loss_of_nothing(answer: Any, numbers: SimpleNamespace) -> None:

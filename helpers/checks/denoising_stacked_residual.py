@@ -241,10 +241,8 @@ def _several(answer, number: int) -> tuple:
 
 
 def _named(name: str, answer, right: float, mistakes: dict[str, float]) -> None:
-    try:
+    with compare.naming(name):
         compare.number(answer, right, tolerance=1e-2 if isinstance(right, float) else 0, mistakes=mistakes)
-    except WrongAnswer as wrong:
-        raise WrongAnswer(f"`{name}`: {wrong}") from None
 
 
 def _spoil(rows: np.ndarray, kind: str, level: float, generator) -> np.ndarray:

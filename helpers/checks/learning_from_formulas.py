@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from helpers.checks import Numbers, compare, fresh
-from helpers.checks.compare import WrongAnswer
 
 
 def numbers(draw: random.Random) -> dict:
@@ -37,24 +36,12 @@ def _shrinking_map(draw: random.Random, sign: int) -> list[list[float]]:
     return [[round(entry, 2) for entry in row] + [round(draw.uniform(0.2, 0.9), 2)] for row in rows]
 
 
-def _named(name: str, question: Callable, answer: Any, numbers: Numbers) -> None:
-    try:
-        question(answer, numbers)
-    except WrongAnswer as wrong:
-        raise WrongAnswer(f"`{name}`: {wrong}") from None
-
-
 # ---- question 1
 
 
 def q1(answer: Any, numbers: Numbers) -> None:
     """How often a map is drawn, and the place that it leaves alone."""
-    compare.answered(answer)
-    share, still = answer
-    if share is ... and still is ...:
-        compare.answered(...)
-    _named("share", share_of_a_map, share, numbers)
-    _named("still", place_at_rest, still, numbers)
+    compare.each(answer, numbers, share=share_of_a_map, still=place_at_rest)
 
 
 def share_of_a_map(answer: Any, numbers: Numbers) -> None:

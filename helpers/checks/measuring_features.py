@@ -244,10 +244,8 @@ def q6(answer, numbers) -> None:
 
 
 def _named(name: str, answer, right: float, mistakes: dict[str, float]) -> None:
-    try:
+    with compare.naming(name):
         compare.number(answer, right, tolerance=1e-4 if isinstance(right, float) else 0, mistakes=mistakes)
-    except WrongAnswer as wrong:
-        raise WrongAnswer(f"`{name}`: {wrong}") from None
 
 
 @lru_cache(maxsize=2)

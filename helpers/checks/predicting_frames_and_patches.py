@@ -54,7 +54,7 @@ def weights_of_head(numbers: SimpleNamespace, same=False, bias=True, time=True, 
 
 def q1(answer: Any, numbers: SimpleNamespace) -> None:
     """Two counts: of the convolution and of the dense head."""
-    _each(answer, numbers, convolution=count_of_convolution, head=count_of_head)
+    compare.each(answer, numbers, convolution=count_of_convolution, head=count_of_head)
 
 
 def count_of_convolution(answer: Any, numbers: SimpleNamespace) -> None:
@@ -356,7 +356,7 @@ def possible_futures() -> list[tuple]:
 
 def q6(answer: Any, numbers: SimpleNamespace) -> None:
     """The best drawings under two errors."""
-    _each(answer, numbers, blurred=best_under_squares, uneven=best_under_costs)
+    compare.each(answer, numbers, blurred=best_under_squares, uneven=best_under_costs)
 
 
 def best_under_squares(answer: Any, numbers: SimpleNamespace) -> None:
@@ -383,15 +383,3 @@ def best_under_costs(answer: Any, numbers: SimpleNamespace) -> None:
         ),
     }
     compare.function(answer, uneven_best(level), possible_futures(), mistakes=mistakes)
-
-
-def _each(answer: Any, numbers: SimpleNamespace, **questions: Callable) -> None:
-    """Check several answers of one question, and say which one is meant."""
-    compare.answered(answer)
-    if all(part is ... for part in answer):
-        compare.answered(...)
-    for (name, question), part in zip(questions.items(), answer, strict=True):
-        try:
-            question(part, numbers)
-        except WrongAnswer as wrong:
-            raise WrongAnswer(f"`{name}`: {wrong}") from None

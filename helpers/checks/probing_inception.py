@@ -362,16 +362,7 @@ def directions(diagonal=False, root=False, half=True) -> Callable:
 
 def q5(answer: Any, numbers: SimpleNamespace) -> None:
     """Two instruments against concentration."""
-    compare.answered(answer)
-    if all(part is ... for part in answer):
-        compare.answered(...)
-    for name, question, part in zip(
-        ("standardised", "directions"), (scaled_features, counted_directions), answer, strict=True
-    ):
-        try:
-            question(part, numbers)
-        except WrongAnswer as wrong:
-            raise WrongAnswer(f"`{name}`: {wrong}") from None
+    compare.each(answer, numbers, standardised=scaled_features, directions=counted_directions)
 
 
 def scaled_features(answer: Any, numbers: SimpleNamespace) -> None:

@@ -206,10 +206,8 @@ def _two(answer) -> tuple:
 
 
 def _named(name: str, answer, right: float, mistakes: dict[str, float]) -> None:
-    try:
+    with compare.naming(name):
         compare.number(answer, right, tolerance=1e-4, mistakes=mistakes)
-    except WrongAnswer as wrong:
-        raise WrongAnswer(f"`{name}`: {wrong}") from None
 
 
 def _orders(numbers) -> tuple[list[str], dict[str, str]]:

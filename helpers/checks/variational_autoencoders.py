@@ -265,10 +265,8 @@ def _kinds(numbers) -> tuple[int, int, int, int]:
 
 
 def _named(name: str, answer, right: float, mistakes: dict[str, float]) -> None:
-    try:
+    with compare.naming(name):
         compare.number(answer, right, tolerance=1e-3 if isinstance(right, float) else 0, mistakes=mistakes)
-    except WrongAnswer as wrong:
-        raise WrongAnswer(f"`{name}`: {wrong}") from None
 
 
 def _outputs(n: int, strength: float = 1.0) -> tuple:
