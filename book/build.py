@@ -2,8 +2,8 @@
 
 ``make book`` calls this. Each chapter is executed once, by nbmake, into ``_runs/<profile>``; an interrupted build
 continues with the chapter that it had reached. What is shown was run by this commit in this profile: a chapter's
-key covers its code, all of ``helpers/``, ``data/``, the lock file, the installed versions, the profile, the back-end,
-and the pretrained weights on this machine.
+key covers its code, ``helpers/`` without the checks of the assignments, ``data/``, the lock file, the installed
+versions, the profile, the back-end, and the pretrained weights on this machine.
 """
 
 from __future__ import annotations
@@ -64,9 +64,10 @@ class Build:
         told = [code, self.profile, self.backend, runtime.versions(), weights_at_hand()]
         digest = hashlib.sha256(json.dumps(told).encode())
         files = [path for folder in ("helpers", "data") for path in sorted((self.root / folder).rglob("*"))]
-        recorded = self.root / "data" / "results"  # what came out of other runs is no input
+        # no chapter imports the checks of the assignments, and what came out of other runs is no input
+        apart = {self.root / "helpers" / "checks", self.root / "data" / "results"}
         for path in [self.root / "uv.lock", *files]:
-            if path.is_file() and path.suffix not in (".pyc", ".md") and recorded not in path.parents:
+            if path.is_file() and path.suffix not in (".pyc", ".md") and apart.isdisjoint(path.parents):
                 digest.update(path.relative_to(self.root).as_posix().encode() + b"\0" + path.read_bytes())
         return digest.hexdigest()
 
@@ -87,11 +88,18 @@ class Build:
         ]
 
 
-def weights_at_hand() -> list[tuple[str, int]]:
-    """Return name and size of the user's files of weights: a chapter that probes a network takes the best it finds."""
+def weights_at_hand() -> list[tuple[str, int | str]]:
+    """Return name and size of the user's files of weights: a chapter that probes a network takes the best it finds.
+
+    Of weights that this course made the manifest is returned, which holds the digests of the files beside it.
+    """
     places = [runtime.weights_folder(), runtime.keras_folder("models")]
     files = (path for place in places if place for path in sorted(place.rglob("*")) if path.is_file())
-    return [(path.name, path.stat().st_size) for path in files]
+    return [(path.name, _manifest(path) if path.name == "manifest.json" else path.stat().st_size) for path in files]
+
+
+def _manifest(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 class ChapterFailed(Exception):

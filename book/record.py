@@ -4,8 +4,9 @@
     python book/record.py few-labels            one of them
 
 ``make record`` calls this, best on a machine with a GPU. A chapter that was recorded stays recorded when the next one
-fails or the command is stopped; called again, only chapters that changed are run. Every claim of a chapter is decided
-by the full run, too, and one that does not hold is recorded as such.
+fails or the command is stopped; called again, only chapters that changed are run. Every claim of a chapter carries the
+band in which its values must lie for every seed (`helpers.results.Claim`): the full run is held against the same bands
+as the quick one, and a claim that does not hold is recorded as such, printed, and makes the exit status 2.
 """
 
 from __future__ import annotations

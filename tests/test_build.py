@@ -1,5 +1,6 @@
 """`book/build.py` on a small course of its own: what runs again, what is kept, what a failure says."""
 
+import ast
 import json
 import os
 import shutil
@@ -100,6 +101,93 @@ def test_a_course_is_run_once_and_again_only_where_it_changed(course):
     weights.mkdir()
     (weights / "network.h5").write_bytes(b"numbers")  # a chapter may take them in place of random ones
     assert "2 of 2 chapters run" in build(course, COURSE_WEIGHTS=str(weights)).stdout
+
+
+@pytest.fixture
+def key(tmp_path, monkeypatch):
+    """Return a function that returns the key of a course's one chapter as it is now."""
+    monkeypatch.syspath_prepend(str(ROOT / "book"))
+    from build import Build
+
+    write(tmp_path, "first", "print('first')")
+    (tmp_path / "uv.lock").write_text("")
+    return lambda: Build(tmp_path, "quick", "tensorflow").key("first")
+
+
+@pytest.mark.parametrize(
+    ("path", "is_input"),
+    [
+        ("helpers/probing.py", True),
+        ("helpers/datasets/textures.py", True),
+        ("helpers/checks/first.py", False),
+        ("data/weights/some_network/manifest.json", True),
+        ("data/results/first.json", False),
+        ("data/results/bench/cpu-2-cores.json", False),
+    ],
+)
+def test_a_chapter_runs_again_for_what_it_can_read_and_for_nothing_else(path, is_input, key, tmp_path):
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    without = key()
+    file.write_text("{}")
+    first = key()
+    file.write_text("[]")
+    second = key()
+    assert len({without, first, second}) == (3 if is_input else 1)
+
+
+def test_a_chapter_runs_again_for_other_weights_of_the_same_size(key, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_WEIGHTS", str(tmp_path / "mine"))
+    manifest = tmp_path / "mine" / "some_network" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text('{"sha256": "aa"}')
+    before = key()
+    manifest.write_text('{"sha256": "bb"}')
+    assert key() != before
+
+
+def imports(tree: ast.AST, package: str = "") -> set[str]:
+    """Return every name that some code imports, wherever in it, as `package.module.name`."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            found |= {".".join([*above, *filter(None, [node.module]), alias.name]) for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "package", "expected"),
+    [
+        ("import helpers.checks", "", "helpers.checks"),
+        ("def later():\n    from helpers import checks", "", "helpers.checks"),
+        ("from . import checks", "helpers", "helpers.checks"),
+        ("from .checks.compare import agree", "helpers", "helpers.checks.compare.agree"),
+        ("from ..checks import begin", "helpers.datasets", "helpers.checks.begin"),
+    ],
+)
+def test_imports_of_every_form_are_seen(source, package, expected):
+    assert imports(ast.parse(source), package) == {expected}
+
+
+def test_nothing_that_a_chapter_runs_imports_the_checks_which_its_key_leaves_out():
+    trees = {}
+    for path in (ROOT / "helpers").rglob("*.py"):
+        folder = path.parent.relative_to(ROOT)
+        if folder.parts[:2] != ("helpers", "checks"):
+            trees[path.relative_to(ROOT)] = ast.parse(path.read_text(encoding="utf-8")), ".".join(folder.parts)
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+        trees[path.relative_to(ROOT)] = ast.parse("\n".join(cells)), ""
+    assert len(trees) > 50  # the chapters' and the modules'
+    importing = [
+        str(path)
+        for path, (tree, package) in trees.items()
+        if any(f"{name}.".startswith("helpers.checks.") for name in imports(tree, package))
+    ]
+    assert importing == []
 
 
 def test_an_unknown_profile_suggests_the_nearest(course):
