@@ -74,14 +74,14 @@ class Backbone:
 class _Network:
     """What differs from network to network; another network is another entry of `_NETWORKS`."""
 
-    constructor: Callable  # of keras.applications
+    constructor: Callable  # of keras.applications, or one that takes the same arguments
     title: str
-    file: str  # the weights without the classifier, as Keras names them
-    md5: str
-    folder: str  # at Keras' address
     size: int  # pixels of the images that it was trained on
     least: int  # pixels
     stages: Callable[[keras.Model], dict]
+    file: str | None = None  # ImageNet weights without the classifier, as Keras names them, where there are any
+    md5: str | None = None
+    folder: str | None = None  # at Keras' address
     scale: tuple[float, float, float] = (2.0, 2.0, 2.0)  # [0, 1] to [-1, 1]
     offset: tuple[float, float, float] = (-1.0, -1.0, -1.0)
     blue_first: bool = False
@@ -142,6 +142,44 @@ def _xception_stages(network: keras.Model) -> dict:
     return _means({stage: network.get_layer(name).input for stage, name in takers.items()}, network)
 
 
+def _resnet18_half(include_top, weights, input_tensor, input_shape) -> keras.Model:
+    """Build ResNet-18 at half its width (32 to 256 channels), with a stem of two small convolutions.
+
+    The paper's stem, a convolution of 7 x 7 and a maximum, is made for 224 pixels. Here two convolutions of 3 x 3 and
+    stride 2 shrink the image by the same factor and keep more of the thin lines of a small one.
+    """
+    tensor = _convolved(input_tensor, 16, "conv1_a", strides=2)
+    tensor = _convolved(tensor, 32, "conv1_b", strides=2)
+    for stage, channels in enumerate((32, 64, 128, 256), start=2):
+        for block in (1, 2):
+            strides = 2 if block == 1 and stage > 2 else 1
+            tensor = _basic_block(tensor, channels, f"conv{stage}_block{block}", strides)
+    return keras.Model(keras.utils.get_source_inputs(input_tensor), tensor, name="resnet18_half")
+
+
+def _basic_block(tensor, channels: int, name: str, strides: int):
+    """Add two convolutions to what they start from, which is convolved by 1 x 1 where the shape changes."""
+    shortcut = tensor
+    if strides > 1:
+        shortcut = _convolved(tensor, channels, f"{name}_0", strides, kernel=1, activated=False)
+    inner = _convolved(tensor, channels, f"{name}_1", strides)
+    inner = _convolved(inner, channels, f"{name}_2", activated=False)
+    return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([shortcut, inner]))
+
+
+def _convolved(tensor, channels: int, name: str, strides: int = 1, kernel: int = 3, activated: bool = True):
+    convolution = layers.Conv2D(channels, kernel, strides, padding="same", use_bias=False, name=f"{name}_conv")
+    tensor = layers.BatchNormalization(name=f"{name}_bn")(convolution(tensor))
+    return layers.ReLU(name=f"{name}_relu")(tensor) if activated else tensor
+
+
+def _resnet18_half_stages(network: keras.Model) -> dict:
+    """Return the ends of conv2_x to conv5_x, as the paper calls them, after their ReLU."""
+    return _means(
+        {f"stage {stage}": network.get_layer(f"conv{stage}_block2_out").output for stage in (2, 3, 4)}, network
+    )
+
+
 _NETWORKS = {
     "inception_v3": _Network(
         keras.applications.InceptionV3,
@@ -186,6 +224,13 @@ _NETWORKS = {
         least=71,
         stages=_xception_stages,
     ),
+    "resnet18_half": _Network(
+        _resnet18_half,
+        title="ResNet-18 of half width",
+        size=96,
+        least=32,
+        stages=_resnet18_half_stages,
+    ),
 }
 
 
@@ -225,9 +270,10 @@ class Preparation(layers.Layer):
         -------
         tensor of float, shape (n, size, size, 3)
         """
-        images = keras.ops.image.resize(
-            images, (self.size, self.size), interpolation="bilinear", antialias=True, data_format="channels_last"
-        )
+        if tuple(images.shape[1:3]) != (self.size, self.size):  # to resize to the same size costs, and changes nothing
+            images = keras.ops.image.resize(
+                images, (self.size, self.size), interpolation="bilinear", antialias=True, data_format="channels_last"
+            )
         # three factors against one channel: broadcasting repeats grey
         prepared = images * np.float32(self.scale) + np.float32(self.offset)
         return keras.ops.flip(prepared, axis=-1) if self.blue_first else prepared
@@ -266,16 +312,19 @@ def load(
 
     Parameters
     ----------
-    network : {'inception_v3', 'resnet50', 'inception_resnet_v2', 'xception'}
+    network : {'inception_v3', 'resnet50', 'inception_resnet_v2', 'xception', 'resnet18_half'}
         Each comes with its own preprocessing. The stages of Inception-v3 are whole maps laid flat, but for the last
-        one; those of the three others are means over the pixels of a map, and the last one, ``"penultimate"``, is
-        what a classifier would see (`avg_pool` in Keras: 2,048, 1,536 and 2,048 features).
+        one; those of the others are means over the pixels of a map, and the last one, ``"penultimate"``, is what a
+        classifier would see (`avg_pool` in Keras: 2,048, 1,536, 2,048 and 256 features). The last network is the
+        course's own: ResNet-18 at half its width, small enough to be pretrained on two cores. There are no
+        ImageNet weights for it.
     weights : {'auto', 'imagenet', 'self_made', 'random'}
         Anything but ``'auto'`` is used or refused, never replaced by something else.
     size : int, optional
         The side, in pixels, of the square that images are resized to; without it the one that the network was
-        trained on, 224 for ResNet50 and 299 for the others. The least is 32 for ResNet50, 71 for Xception and 75
-        for the Inceptions. Time shrinks with the square of it, and so do stages that are maps.
+        trained on: 96 for the course's own, 224 for ResNet50 and 299 for the others. The least is 32 for these
+        two, 71 for Xception and 75 for the Inceptions. Time shrinks with the square of it, and so do stages that
+        are maps.
     seed : int
         Draws random weights: the same numbers on every back-end, whatever was drawn before.
     folder : path, optional
@@ -337,7 +386,7 @@ def available(network: str = "inception_v3", *, folder: Path | str | None = None
 
     Parameters
     ----------
-    network : {'inception_v3', 'resnet50', 'inception_resnet_v2', 'xception'}
+    network : {'inception_v3', 'resnet50', 'inception_resnet_v2', 'xception', 'resnet18_half'}
     folder : path, optional
         As for `load`.
 
@@ -361,14 +410,15 @@ def available(network: str = "inception_v3", *, folder: Path | str | None = None
     entry = _NETWORKS[check_choice(network, _NETWORKS, "network")]
     search = _Search(_checked_folder(folder), download=False)
     places = [*search.user_folders(), runtime.keras_folder("models")]
-    imagenet = any(_md5(place / entry.file) == entry.md5 for place in places if (place / entry.file).is_file())
+    files = [place / entry.file for place in places] if entry.file else []
+    imagenet = any(_md5(path) == entry.md5 for path in files if path.is_file())
     own = search.self_made(network) is not None
     return tuple(name for name, there in zip(WEIGHTS, (imagenet, own, True), strict=True) if there)
 
 
 def published_files() -> dict[str, str]:
     """Return the MD5 of each file of ImageNet weights that `load` knows, by the name that Keras gives it."""
-    return {entry.file: entry.md5 for entry in _NETWORKS.values()}
+    return {entry.file: entry.md5 for entry in _NETWORKS.values() if entry.file}
 
 
 def batch_normalizations(model: keras.Model) -> list:
@@ -629,6 +679,11 @@ class _Search:
 
     def imagenet(self, entry: _Network) -> Path:
         """Return a file of ImageNet weights whose MD5 is right."""
+        if entry.file is None:
+            raise _NotHad(
+                "there are none for this network",
+                ValueError(f"There are no ImageNet weights of {entry.title}: use weights='auto'."),
+            )
         for path in (place / entry.file for place in self.user_folders()):
             if path.is_file():
                 if _md5(path) != entry.md5:

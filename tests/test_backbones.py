@@ -166,6 +166,41 @@ def test_the_penultimate_features_are_those_of_keras_own_network_on_its_own_prep
     assert np.ptp(penultimate, axis=0).max() > 0
 
 
+@pytest.fixture(scope="module")
+def half():
+    """ResNet-18 of half width, with random weights and statistics of BatchNormalization that are not 0 and 1."""
+    backbone = backbones.load("resnet18_half", "random", size=32)
+    random = np.random.default_rng(0)
+    values = [random.uniform(0.5, 1.5, v.shape) if v.ndim == 1 else v for v in backbone.model.get_weights()]
+    backbone.model.set_weights(values)
+    return backbone
+
+
+def test_resnet18_half_computes_what_the_papers_table_says(half):
+    images = np.random.default_rng(1).random((2, 32, 32, 3), dtype=np.float32)
+    values = iter(half.model.get_weights())  # in the order of the layers: a shortcut comes before its block
+
+    def convolved(tensor, strides, activated=True):
+        kernel, gamma, beta, mean, variance = (next(values) for _ in range(5))
+        found = keras.ops.conv(tensor, kernel, strides, padding="same")
+        found = (found - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+        return keras.ops.relu(found) if activated else found
+
+    tensor = convolved(convolved(2 * images - 1, 2), 2)
+    for expected, stage in zip(half.model.predict_on_batch(images), (2, 3, 4, 5), strict=True):
+        for block in (1, 2):
+            changes = block == 1 and stage > 2
+            strides = 2 if changes else 1
+            first = None if changes else convolved(tensor, 1)
+            if changes:
+                first, shortcut = _first_and_shortcut(convolved, tensor)
+            else:
+                shortcut = tensor
+            tensor = keras.ops.relu(shortcut + convolved(first, 1, activated=False))
+        means = keras.ops.convert_to_numpy(keras.ops.mean(tensor, axis=(1, 2)))
+        np.testing.assert_allclose(expected, means, rtol=1e-3, atol=1e-4 * np.abs(means).max())
+
+
 def test_a_second_network_of_one_process_has_the_same_stages_whatever_keras_counts(deep_network):
     first = deep_network("xception")
     second = backbones.load("xception", "random", size=first.size)

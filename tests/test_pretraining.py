@@ -15,9 +15,9 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from helpers import backbones, weights
+from helpers import backbones, losses, weights
 from helpers.pretraining import __main__ as command
-from helpers.pretraining import evaluation, images, pool, training
+from helpers.pretraining import evaluation, images, objectives, pool, training
 
 CATEGORIES = images.categories(14)  # two of each family
 FAMILY = [type(category).__name__ for category in CATEGORIES]
@@ -199,12 +199,15 @@ class Clock:
         return self.now
 
 
+def with_heads(objective="formulas", n_categories=4, **options):
+    return objectives.network_with_heads(tiny(), objectives.OBJECTIVES[objective], n_categories, **options)
+
+
 def trainer(folder, seconds=1000.0, report=print, **recipe):
-    settings = {"size": 24, "batch_size": 8, "warm_up": 2, "peak": 0.01, **recipe}
-    model = training.classifier(tiny(), 4)
+    found = training.Recipe(seconds, **{"size": 24, "batch_size": 8, "warm_up": 2, "peak": 0.01, **recipe})
     mirrored = [False, True, True, True]
     return training.Trainer(
-        model, PIXELS, mirrored, training.Recipe(seconds, **settings), folder, clock=Clock(), report=report
+        with_heads(found.objective), PIXELS, mirrored, found, folder, clock=Clock(), report=report
     )
 
 
@@ -224,8 +227,31 @@ def test_training_lowers_the_loss_and_names_the_categories(tmp_path):
     assert (logits.argmax(axis=1) == labels).mean() > 0.6  # chance is 0.25
 
 
-def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
-    whole, first, second = (trainer(tmp_path / name) for name in ("whole", "parts", "parts"))
+@pytest.mark.parametrize("objective", ["views", "formulas-and-views"])
+def test_training_on_views_lowers_the_loss_and_finds_more_partners(tmp_path, objective):
+    lines = []
+    found = trainer(tmp_path, seconds=160, report=lines.append, averaging=0.9, peak=0.02, objective=objective)
+    assert found.run()
+    losses_, right = (
+        [float(line.split(f"{word} ")[1].split()[0]) for line in lines] for word in ("loss", "right")
+    )
+    assert losses_[-1] < 0.9 * losses_[0]
+    assert right[-1] > right[0]
+
+
+def test_a_batch_of_views_holds_every_image_twice_and_never_alike(tmp_path):
+    views, targets = trainer(tmp_path, objective="views").batch(0)
+    first, second = np.split(keras.ops.convert_to_numpy(views), 2)
+    assert np.array_equal(targets, [*range(8), *range(8)])
+    assert np.abs(first - second).mean(axis=(1, 2, 3)).min() > 0.01
+    named = trainer(tmp_path, objective="formulas-and-views").batch(0)[1]
+    assert np.array_equal(named[:8], named[8:])
+    assert np.array_equal(named[:8], trainer(tmp_path).batch(0)[1])
+
+
+@pytest.mark.parametrize("objective", objectives.OBJECTIVES)
+def test_an_interrupted_training_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, objective):
+    whole, first, second = (trainer(tmp_path / name, objective=objective) for name in ("whole", "parts", "parts"))
     whole.run(steps=6)
     first.run(steps=3)
     assert second.restore()
@@ -272,7 +298,7 @@ def test_without_a_checkpoint_training_starts_at_the_beginning(tmp_path):
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     trainer(tmp_path).run(steps=1)
     other = training.Trainer(
-        training.classifier(tiny(), 7), PIXELS, [True] * 4, training.Recipe(9, size=24), tmp_path, clock=Clock()
+        with_heads(n_categories=7), PIXELS, [True] * 4, training.Recipe(9, size=24), tmp_path, clock=Clock()
     )
     with pytest.raises(ValueError, match="checkpoint of another network"):
         other.restore()
@@ -302,12 +328,45 @@ def test_the_loss_is_the_smoothed_cross_entropy_of_every_head_by_its_weight():
     logits, labels = random.normal(size=(5, 3, 4)).astype(np.float32), random.integers(4, size=5)
     reference = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     each = [float(reference(np.eye(4, dtype=np.float32)[labels], logits[:, head])) for head in range(3)]
-    found = float(training.HeadsLoss(0.3, 0.1)(labels, logits))
+    found = float(objectives.CrossEntropies(0.3, 0.1)(labels, logits))
     assert found == pytest.approx(0.3 * each[0] + 0.3 * each[1] + each[2], rel=1e-5)
 
 
+def unit_rows(n, heads, dimensions=6):
+    rows = np.random.default_rng(0).normal(size=(n, heads, dimensions)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def test_with_images_as_targets_the_partners_loss_is_nt_xent_of_every_head_by_its_weight():
+    rows, targets = unit_rows(10, 3), np.tile(np.arange(5), 2)
+    each = [float(losses.nt_xent(rows[:5, head], rows[5:, head], 0.2)) for head in range(3)]
+    found = float(objectives.PartnersLoss(0.3, 0.2)(targets, rows))
+    assert found == pytest.approx(0.3 * each[0] + 0.3 * each[1] + each[2], rel=1e-5)
+
+
+def test_with_categories_as_targets_the_partners_loss_is_the_mean_over_all_partners():
+    rows, targets = unit_rows(7, 1), np.array([0, 1, 0, 1, 1, 0, 1])
+    expected = []
+    for i, row in enumerate(rows[:, 0]):
+        others = [k for k in range(7) if k != i]
+        total = np.log(sum(np.exp(row @ rows[k, 0] / 0.5) for k in others))
+        partners = [k for k in others if targets[k] == targets[i]]
+        expected.append(np.mean([total - row @ rows[k, 0] / 0.5 for k in partners]))
+    found = float(objectives.PartnersLoss(0.3, 0.5)(targets, rows))
+    assert found == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_a_partner_is_found_where_the_nearest_other_row_of_the_last_head_is_one():
+    rows, targets = unit_rows(9, 2), np.array([0, 1, 2, 0, 1, 2, 0, 1, 2])
+    products = rows[:, -1] @ rows[:, -1].T
+    np.fill_diagonal(products, -np.inf)
+    found = keras.ops.convert_to_numpy(objectives.partner_found(targets, rows))
+    assert np.array_equal(found, targets[products.argmax(axis=1)] == targets)
+    assert 0 < found.sum() < 9
+
+
 def test_momentum_of_batch_normalization_is_set_on_every_layer():
-    model = training.classifier(tiny(), 4, momentum=0.8)
+    model = with_heads(momentum=0.8)
     found = [layer.momentum for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
     assert len(found) == 3  # two of the network and one of its only head
     assert set(found) == {0.8}
@@ -430,14 +489,15 @@ def test_the_command_trains_exports_and_goes_on(tmp_path, monkeypatch, capsys):
     assert card["recipe"]["size"] == 24
 
 
-def test_the_command_trains_every_deep_network():
+def test_the_command_trains_every_deep_network_for_every_objective():
     assert tuple(backbones._NETWORKS) == command.NETWORKS
+    assert tuple(objectives.OBJECTIVES) == command.OBJECTIVES
 
 
 def test_heads_stand_on_the_stages_of_resnet50_as_they_are(deep_network):
     backbone = deep_network("resnet50")
     momenta = [layer.momentum for layer in backbones.batch_normalizations(backbone.model)]
-    model = training.classifier(backbone, 5)
+    model = objectives.network_with_heads(backbone, objectives.OBJECTIVES["formulas"], 5)
     for layer, momentum in zip(backbones.batch_normalizations(backbone.model), momenta, strict=True):
         layer.momentum = momentum  # the network is others' too
     assert model.output_shape == (None, 3, 5)

@@ -10,23 +10,31 @@ from pathlib import Path
 from .images import categories
 from .pool import fill
 
-NETWORKS = ("inception_v3", "resnet50", "inception_resnet_v2", "xception")  # those of `backbones`, which imports Keras
+# those of `backbones` and `objectives`, which import Keras: `--help` and the processes that render need none of it
+NETWORKS = ("inception_v3", "resnet50", "inception_resnet_v2", "xception", "resnet18_half")
+OBJECTIVES = ("formulas", "views", "formulas-and-views")
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m helpers.pretraining", description="Pretrain a network on images made by formulas."
     )
-    parser.add_argument("--network", default="inception_v3", choices=NETWORKS)
+    parser.add_argument("--network", default="resnet18_half", choices=NETWORKS)
+    parser.add_argument(
+        "--objective",
+        default="formulas-and-views",
+        choices=OBJECTIVES,
+        help="name the formula of an image, find its other view, or find views and images of the same formula",
+    )
     parser.add_argument("--resume", type=Path, metavar="DIR", help="train; DIR keeps the pool, state and weights")
-    parser.add_argument("--minutes", type=float, default=9, help="of the whole training, however often it is resumed")
+    parser.add_argument("--minutes", type=float, default=60, help="of the whole training, however often it is resumed")
     parser.add_argument("--piece", type=float, metavar="MINUTES", help="of this call; the next one goes on")
     parser.add_argument(
-        "--size", type=int, default=107, help="pixels of a crop (107: the last stage of inception_v3 is 2 x 2)"
+        "--size", type=int, default=96, help="pixels of a crop (at 107 the last stage of inception_v3 is 2 x 2)"
     )
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--peak", type=float, default=7e-4, help="largest learning rate")
-    parser.add_argument("--categories", type=int, default=168)
+    parser.add_argument("--batch", type=int, default=128, help="images of a step, each with all its views")
+    parser.add_argument("--peak", type=float, default=2e-3, help="largest learning rate")
+    parser.add_argument("--categories", type=int, default=560)
     parser.add_argument("--images", type=int, default=84, help="rendered per category")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
@@ -47,16 +55,19 @@ def train(options) -> bool:
 
     from .. import backbones
     from ..runtime import device
-    from . import evaluation  # noqa: F401  nothing that the last minute needs may turn out to be missing then
-    from .training import Recipe, Trainer, classifier
+    from . import evaluation, objectives  # noqa: F401  nothing that the last minute needs may turn out to be missing
+    from .training import Recipe, Trainer
 
     if device().startswith("GPU"):
         keras.config.set_dtype_policy("mixed_bfloat16")
     keras.utils.set_random_seed(options.seed)
     backbone = backbones.load(options.network, "random", size=options.size, seed=options.seed)
-    recipe = Recipe(60 * options.minutes, options.size, options.batch, options.peak, seed=options.seed)
+    recipe = Recipe(
+        60 * options.minutes, options.objective, options.size, options.batch, options.peak, seed=options.seed
+    )
     mirrored = [category.mirrored for category in categories(options.categories, options.seed)]
-    trainer = Trainer(classifier(backbone, options.categories), pool, mirrored, recipe, folder, report=say)
+    model = objectives.network_with_heads(backbone, objectives.OBJECTIVES[options.objective], options.categories)
+    trainer = Trainer(model, pool, mirrored, recipe, folder, report=say)
     if trainer.restore():
         say(f"Goes on after {trainer.progress.seconds:.0f} s, step {trainer.progress.step}.")
     if not trainer.run(seconds=None if options.piece is None else 60 * options.piece):
@@ -77,7 +88,7 @@ def export(backbone, trainer, folder: Path, dtype: str) -> None:
     images = trainer.progress.step * trainer.recipe.batch_size
     categories_seen, per_category = trainer.pool.shape[:2]
     card = {
-        "objective": f"{categories_seen} categories of formula-made images, supervised by formula",
+        "objective": trainer.objective.sentence.format(categories=categories_seen),
         "images seen": images,
         "images rendered": categories_seen * per_category,
         "steps": trainer.progress.step,

@@ -1,10 +1,8 @@
-"""Supervised by formula: a network learns which formula an image came from, within a given time.
+"""Train a network on images made by formulas, within a given time.
 
-The way is the plain one: cross-entropy with a little label smoothing, AdamW, a learning rate that warms up and then
-falls along a cosine *of the time spent*, so that it reaches zero when the time is up, whatever the machine's speed.
-Auxiliary heads (as in the original Inception, Szegedy et al. 2015, https://doi.org/10.1109/CVPR.2015.7298594) give
-the early stages a signal of their own, which a short training needs. The weights that are kept are a moving average,
-and the statistics of BatchNormalization are measured anew for them.
+The way is the plain one: AdamW, and a learning rate that warms up and then falls along a cosine *of the time spent*,
+so that it reaches zero when the time is up, whatever the machine's speed. The weights that are kept are a moving
+average, and the statistics of BatchNormalization are measured anew for them. `objectives` says what is learned.
 """
 
 from __future__ import annotations
@@ -17,12 +15,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
-from ..backbones import batch_normalizations, measure_statistics
+from ..backbones import measure_statistics
 from ..runtime import replace_file
+from .objectives import OBJECTIVES
 
-__all__ = ["Progress", "Recipe", "Trainer", "augment", "classifier", "learning_rate"]
+__all__ = ["Progress", "Recipe", "Trainer", "augment", "learning_rate"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,8 @@ class Recipe:
     ----------
     seconds : float
         The time for all of the training, pauses included.
+    objective : {'formulas', 'views', 'formulas-and-views'}
+        One of `objectives.OBJECTIVES`.
     size : int
         Height and width of the crops that the network sees.
     batch_size : int
@@ -43,6 +44,9 @@ class Recipe:
     weight_decay : float
         Of kernels; biases and offsets are not pulled to zero.
     label_smoothing : float
+        Of the objective that names formulas.
+    temperature : float
+        Of those that find views.
     auxiliary : float
         Weight of each auxiliary head's loss, against 1 for the last head.
     averaging : float
@@ -51,12 +55,14 @@ class Recipe:
     """
 
     seconds: float
+    objective: str = "formulas"
     size: int = 107
     batch_size: int = 32
     peak: float = 7e-4
     warm_up: int = 100
     weight_decay: float = 0.02
     label_smoothing: float = 0.05
+    temperature: float = 0.2
     auxiliary: float = 0.3
     averaging: float = 0.99
     seed: int = 0
@@ -82,75 +88,6 @@ def learning_rate(recipe: Recipe, progress: Progress) -> float:
     warm = min(1.0, (progress.step + 1) / max(recipe.warm_up, 1))
     spent = min(progress.seconds / recipe.seconds, 1.0)
     return recipe.peak * warm * 0.5 * (1 + math.cos(math.pi * spent))
-
-
-# The network and its loss
-
-
-def classifier(backbone, n_categories: int, momentum: float = 0.9):
-    """Put a head of categories on a network, and one on each stage in the middle of it.
-
-    Parameters
-    ----------
-    backbone : Backbone
-        Of two stages or more; its model shares its weights with the classifier. The first stage gets no head:
-        edges name no category.
-    n_categories : int
-    momentum : float
-        Set on every BatchNormalization. Keras' 0.99 needs some 500 steps before inference is right.
-
-    Returns
-    -------
-    keras.Model
-        Images (n, h, w, 3) in [0, 1] to logits (n, heads, n_categories); the last head is the network's own.
-    """
-    for layer in batch_normalizations(backbone.model):
-        layer.momentum = momentum
-    heads = []
-    for number, stage in enumerate(backbone.model.outputs[1:]):
-        features = pooled(backbone.model, stage, number)
-        # Pooled activations are all positive: centred, they let the head learn at the body's rate. Rows of length 1
-        # keep a step of Adam from moving the logits by d times the learning rate, which is 2 for d = 2,048.
-        centred = layers.BatchNormalization(
-            momentum=momentum, center=False, scale=False, dtype="float32", name=f"head_{number}_centre"
-        )(features)
-        short = layers.Rescaling(features.shape[-1] ** -0.5, dtype="float32", name=f"head_{number}_scale")(centred)
-        logits = layers.Dense(n_categories, kernel_initializer="zeros", dtype="float32", name=f"head_{number}")(short)
-        heads.append(layers.Reshape((1, n_categories), dtype="float32", name=f"head_{number}_row")(logits))
-    stacked = layers.Concatenate(axis=1, dtype="float32", name="heads")(heads) if len(heads) > 1 else heads[0]
-    return keras.Model(backbone.model.inputs, stacked, name="classifier")
-
-
-def pooled(model, stage, number: int):
-    """Return the channel means of a stage, of its map and not of the flattened row where it has one."""
-    flattened = [layer for layer in model.layers if layer.output is stage and isinstance(layer, layers.Flatten)]
-    if not flattened:
-        return stage
-    return layers.GlobalAveragePooling2D(name=f"head_{number}_pool")(flattened[0].input)
-
-
-class HeadsLoss(keras.losses.Loss):
-    """Mean over the batch of the weighted sum of the heads' cross-entropies."""
-
-    def __init__(self, auxiliary: float, label_smoothing: float):
-        super().__init__(name="heads_loss")
-        self.auxiliary = auxiliary
-        self.label_smoothing = label_smoothing
-
-    def call(self, y_true, y_pred):
-        heads, n_categories = y_pred.shape[1:]
-        target = ops.one_hot(ops.reshape(ops.cast(y_true, "int32"), (-1,)), n_categories)
-        target = target * (1 - self.label_smoothing) + self.label_smoothing / n_categories
-        entropies = -ops.sum(target[:, None] * ops.log_softmax(y_pred, axis=-1), axis=-1)  # (n, heads)
-        weights = np.full(heads, self.auxiliary, np.float32)
-        weights[-1] = 1
-        return ops.sum(entropies * ops.convert_to_tensor(weights), axis=-1)
-
-
-def last_head_accuracy(y_true, y_pred):
-    """Return for each image whether the network's own head names its category."""
-    found = ops.argmax(y_pred[:, -1], axis=-1)
-    return ops.cast(ops.equal(found, ops.cast(ops.reshape(y_true, (-1,)), found.dtype)), "float32")
 
 
 # Augmentation
@@ -207,7 +144,7 @@ def _transforms(n: int, side: int, size: int, mirrored, random) -> np.ndarray:
 
 
 class Trainer:
-    """Trains a classifier on a pool of images until the time is up; stops and goes on where it was.
+    """Trains a network on a pool of images until the time is up; stops and goes on where it was.
 
     Every draw depends on the seed and the number of the step alone, and a checkpoint holds the weights, the
     optimiser's state, their moving average and the time spent. A training that was interrupted right after a
@@ -216,7 +153,7 @@ class Trainer:
     Parameters
     ----------
     model : keras.Model
-        From `classifier`.
+        From `objectives.network_with_heads`, with the recipe's objective.
     pool : array of uint8, shape (categories, images, s, s, 3)
         A memory map will do.
     mirrored : array_like of bool, shape (categories,)
@@ -234,6 +171,7 @@ class Trainer:
             raise ValueError(f"A crop of {recipe.size} pixels does not fit images of {pool.shape[2]}: ask for less.")
         self.model, self.pool, self.recipe, self.folder = model, pool, recipe, Path(folder)
         self.mirrored = np.asarray(mirrored, bool)
+        self.objective = OBJECTIVES[recipe.objective]
         self.clock, self.report = clock, report
         self.progress = Progress()
         self._order = (-1, None)
@@ -246,8 +184,8 @@ class Trainer:
         )
         optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
         optimizer.build(self.model.trainable_variables)
-        loss = HeadsLoss(recipe.auxiliary, recipe.label_smoothing)
-        self.model.compile(optimizer, loss, metrics=[last_head_accuracy], jit_compile=_compiles_better())
+        loss, metric = self.objective.loss(recipe), self.objective.metric
+        self.model.compile(optimizer, loss, metrics=[metric], jit_compile=_compiles_better())
 
     # state
 
@@ -286,7 +224,7 @@ class Trainer:
     # steps
 
     def batch(self, step: int):
-        """Return the images and categories of one step."""
+        """Return the images of one step, view after view, and their targets."""
         images, recipe = self.pool.shape[0] * self.pool.shape[1], self.recipe
         place = (step * recipe.batch_size + np.arange(recipe.batch_size)) % (images - images % recipe.batch_size)
         epoch = step * recipe.batch_size // (images - images % recipe.batch_size)
@@ -294,8 +232,10 @@ class Trainer:
             self._order = epoch, np.random.default_rng([recipe.seed, 1, epoch]).permutation(images)
         category, image = np.divmod(self._order[1][place], self.pool.shape[1])
         random = np.random.default_rng([recipe.seed, 2, step])
-        chosen = self.pool[category, image]
-        return augment(chosen, self.mirrored[category], recipe.size, random), category.astype(np.int32)
+        chosen, mirrored = self.pool[category, image], self.mirrored[category]
+        views = [augment(chosen, mirrored, recipe.size, random) for _ in range(self.objective.views)]
+        target = category if self.objective.by_category else np.arange(len(chosen))
+        return ops.concatenate(views), np.tile(target, len(views)).astype(np.int32)
 
     def run(self, steps: int | None = None, seconds: float | None = None, save_every: float = 300.0) -> bool:
         """Train until the recipe's time is up, or for so many steps or seconds more; end with a checkpoint.
@@ -329,16 +269,15 @@ class Trainer:
             time.sleep(0.5)
 
     def _step(self) -> np.ndarray:
-        """Take one step; return the loss and the accuracy of its batch."""
+        """Take one step; return the loss of its batch, and the share that the objective's metric finds right."""
         self.model.optimizer.learning_rate = learning_rate(self.recipe, self.progress)
         self.model.reset_metrics()
-        images, category = self.batch(self.progress.step)
-        return np.array(self.model.train_on_batch(images, category), float)
+        return np.array(self.model.train_on_batch(*self.batch(self.progress.step)), float)
 
-    def _show(self, loss: float, accuracy: float, rate: float) -> None:
+    def _show(self, loss: float, right: float, rate: float) -> None:
         images = self.progress.step * self.recipe.batch_size
         self.report(
-            f"{self.progress.seconds:7.0f} s · {images:9,} images · loss {loss:.3f} · accuracy {accuracy:.3f} · "
+            f"{self.progress.seconds:7.0f} s · {images:9,} images · loss {loss:.3f} · right {right:.3f} · "
             f"{rate:.0f} images/s"
         )
 
