@@ -88,7 +88,7 @@ lock: | $(UV)  ## resolve the newest versions into uv.lock
 	@$(UV) lock --upgrade
 
 # on another back-end: `python -m tests.bench` with the Python of its environment; who is absent is listed
-bench:  ## time the statistics against their peers; BENCH=--help lists the options
+bench:  ## time the statistics against their peers; BENCH=--record keeps the run for the book, BENCH=--help lists more
 	@$(MAKE) --no-print-directory run-bench VENV=.venv-bench EXTRAS="tensorflow bench"
 
 run-bench: $(VENV)/installed

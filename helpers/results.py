@@ -28,17 +28,20 @@ __all__ = [
     "Curve",
     "Record",
     "Recorded",
+    "Timings",
     "load",
     "load_claims",
     "load_curves",
     "load_readable",
     "load_recorded",
     "load_runs",
+    "load_timings",
     "save",
     "save_claims",
     "save_curves",
     "save_recorded",
     "save_run",
+    "save_timings",
     "slug",
 ]
 
@@ -183,6 +186,31 @@ class Recorded:
     claims: list[Claim]
 
 
+@dataclass(frozen=True)
+class Timings:
+    """What `make bench` found on one device and is kept in git, from one run or from several.
+
+    Attributes
+    ----------
+    device : str
+        As `helpers.runtime.device` calls it.
+    runs : dict of str to dict
+        Under the date of each run its commit, processor, cores, back-end, versions, rounds and seconds.
+    suites : dict of str to dict
+        The ``title``, the ``note`` and the ``measure`` of each suite, in the order of the bench.
+    rows : list of dict
+        One for each case, contender and amount of work; ``run`` is the date of the run that it is from.
+    targets : list of dict
+        What the rows should reach, with what was ``measured`` and the ``verdict``.
+    """
+
+    device: str
+    runs: dict[str, dict]
+    suites: dict[str, dict]
+    rows: list[dict]
+    targets: list[dict]
+
+
 def slug(name: str) -> str:
     """Return `name` as a file name: lower case, words joined by hyphens.
 
@@ -286,6 +314,54 @@ def load_recorded(folder: Path | str) -> dict[str, Recorded]:
         except (TypeError, KeyError) as error:
             raise ValueError(f"The recorded run {path} is damaged ({error}): run `make record` again.") from error
     return found
+
+
+def save_timings(timings: Timings, folder: Path | str) -> Path:
+    """Write the timings of one device as ``<device>.json`` and return its path."""
+    path = Path(folder) / f"{slug(timings.device)}.json"
+    _replace(path, lambda stream: stream.write(_to_json(asdict(timings))))
+    return path
+
+
+_OF_EACH_RUN = {"commit", "processor", "cores", "backend", "versions", "rounds", "seconds"}
+_OF_EACH_ROW = {"suite", "case", "contender", "peer", "amount", "unit", "run"}
+_OF_A_TIME = {"seconds", "median", "scaled", "bound", "counts", "peak_bytes", "measures"}
+
+
+def load_timings(folder: Path | str) -> dict[str, Timings]:
+    """Read the recorded timings, under their devices' slugs; empty where none were recorded.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged, naming the file and what to do.
+    """
+    return {path.stem: _load_timings(path) for path in sorted(Path(folder).glob("*.json"))}
+
+
+def _load_timings(path: Path) -> Timings:
+    try:
+        timings = Timings(**json.loads(path.read_text(encoding="utf-8")))
+        for run in timings.runs.values():
+            _check_keys("run", run, _OF_EACH_RUN)
+        for suite in timings.suites.values():
+            _check_keys("suite", suite, {"title", "note", "measure"})
+        for target in timings.targets:
+            _check_keys("target", target, {"words", "measured", "verdict", "goal"})
+        for row in timings.rows:
+            _check_keys("row", row, _OF_EACH_ROW | (set() if "absent" in row else _OF_A_TIME))
+            timings.runs[row["run"]], timings.suites[row["suite"]]
+        return timings
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ValueError(
+            f"The recorded timings {path} are damaged ({error}): take back the file that git has, or delete it and run "
+            "`make bench BENCH=--record` again."
+        ) from error
+
+
+def _check_keys(kind: str, described: dict, keys: set[str]) -> None:
+    if missing := sorted(keys - described.keys()):
+        raise KeyError(f"a {kind} without {missing[0]}")
 
 
 def load(folder: Path | str | None = None, chapter: str | None = None) -> list[Record]:

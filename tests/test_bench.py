@@ -8,9 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bench import __main__ as command
 from bench import report, suites
 from bench.__main__ import main
+from bench.record import record
 from bench.runner import Absent, Contender, Suite, compare, counts_to_run, is_bound, project
+
+from helpers import results
 
 # Contenders that say what is done to them
 
@@ -234,16 +238,20 @@ def test_both_engines_of_permanova_are_compared_with():
 
 
 def test_the_rate_counts_each_product_of_two_rows_once():
+    row = {"peer": False, "bound": False, "peak_bytes": 0, "notes": {}}
     rows = [
-        {"contender": suites.PRODUCT, "median": 2.0, "peak_bytes": 0, "measures": {}, "notes": {}},
-        {"contender": "ours", "median": 4.0, "peak_bytes": 2**30 + 400, "measures": {}, "notes": {"Gram s": 1.0}},
+        row | {"contender": suites.PRODUCT, "median": 2.0, "measures": {}},
+        row | {"contender": "ours", "median": 4.0, "peak_bytes": 2**30 + 400, "measures": {}, "notes": {"Gram s": 1.0}},
+        row | {"contender": "theirs", "median": 10.0, "measures": {}, "peer": True},
     ]
     suites.measure_wide({"n": 10, "d": 1000}, rows)
-    product, ours = (row["measures"] for row in rows)
+    product, ours, _ = (row["measures"] for row in rows)
     assert product["GFLOP/s"] == pytest.approx(2 * 10 * 10 * suites.PRODUCT_COLUMNS / 2.0 / 1e9)
     assert ours["GFLOP/s"] == pytest.approx((10 * 11 / 2) * 1000 * 2 / 4.0 / 1e9)
     assert ours["share of the rate"] == pytest.approx(ours["GFLOP/s"] / product["GFLOP/s"])
     assert ours["GiB beyond Gram"] == 1.0
+    assert ours["× fastest peer"] == 2.5
+    assert "× fastest peer" not in product  # which does other work
 
 
 @pytest.mark.parametrize(("measured", "verdict"), [(40.0, "met"), (39.9, "missed"), (None, "not measured")])
@@ -267,6 +275,17 @@ def test_every_target_names_a_row_that_the_bench_has():
         assert target.case in suite.cases
         assert target.contender in [contender.name for contender in suite.contenders]
         assert target.amount in suite.amounts(target.case)
+
+
+def test_only_the_cases_that_targets_name_are_taken_and_all_of_a_suite_without_targets():
+    (large,) = suites.cases_of_targets(suites.PERMUTATIONS)
+    assert large == suites.LARGE
+    assert suites.cases_of_targets(suites.DISTANCES) == suites.DISTANCES.cases
+
+
+def test_every_ratio_and_every_target_has_words():
+    measures = {suite.ratio for suite in suites.SUITES.values()} | {target.measure for target in suites.TARGETS}
+    assert measures <= set(suites.WORDS)
 
 
 def test_the_naive_loop_computes_the_goodness(tmp_path):
@@ -304,7 +323,7 @@ def test_vegan_reads_the_same_matrix_and_finds_the_delta_that_ours_is(tmp_path):
     from helpers.separability import mrpp_moments
 
     alone = replace(suites.PERMUTATIONS, contenders=(Contender("vegan", suites.vegan, peer=True),), judge=keep_delta)
-    row, _ = compare(alone, quick=True, rounds=1)
+    row, _ = compare(alone, cases=(alone.tiny,), rounds=1)
     if "absent" in row:
         pytest.skip(row["absent"])
     suites.write_distances(alone.tiny, tmp_path)
@@ -332,6 +351,146 @@ def test_the_command_writes_json_and_prints_the_same_tables_again(tmp_path, caps
     assert again.strip() in printed
 
 
+# What is kept
+
+
+MACHINE = {"device": "CPU, 2 cores", "processor": "one of ours", "cores": 2, "backend": "tensorflow"}
+MACHINE |= {"date": "2026-01-02T03:04:05+00:00", "commit": "aaa", "versions": {"numpy": "2.0"}}
+LATER = MACHINE | {"date": "2026-03-04T05:06:07+00:00", "commit": "bbb"}
+
+
+def timed(case, ratio, contender="ours, shifts", amount=999, suite="permutations", **changes):
+    row = {"suite": suite, "case": case, "contender": contender, "peer": False, "amount": amount, "unit": "pairs"}
+    row |= {"seconds": [1.0, 3.0], "median": 2.0, "scaled": False, "bound": False, "counts": [amount]}
+    return row | {"peak_bytes": 2**20, "notes": {}, "measures": {"× fastest peer": ratio}} | changes
+
+
+def found(*rows, machine=MACHINE, **changes):
+    return {"machine": machine, "quick": False, "rounds": 3, "seconds": 61.7, "rows": list(rows)} | changes
+
+
+SMALL, LARGE = suites.PERMUTATIONS.cases[0], suites.LARGE
+
+
+def test_a_kept_run_comes_back_with_its_machine_its_rows_and_its_verdicts(tmp_path):
+    gone = {"suite": "permutations", "case": LARGE, "contender": "vegan mrpp", "peer": True, "amount": 999}
+    gone |= {"unit": "permutations", "absent": "R is not there"}
+    path = record(found(timed(LARGE, 41.0), gone), tmp_path)
+    assert path.name == "cpu-2-cores.json"
+    (kept,) = results.load_timings(tmp_path).values()
+    assert kept.device == MACHINE["device"]
+    told = {name: MACHINE[name] for name in ("commit", "processor", "cores", "backend", "versions")}
+    assert kept.runs == {MACHINE["date"]: told | {"rounds": 3, "seconds": 62}}
+    assert [row | {"run": MACHINE["date"]} for row in (timed(LARGE, 41.0), gone)] == kept.rows
+    verdicts = {(target["contender"], target["amount"]): target["verdict"] for target in kept.targets[:4]}
+    assert verdicts["ours, shifts", 999] == "met"
+    assert verdicts["ours, shifts", 9999] == "not measured"
+
+
+def test_a_later_run_replaces_the_cases_that_it_timed_and_leaves_the_others_their_date_and_commit(tmp_path):
+    distances = timed(suites.DISTANCES.cases[0], 2.0, "ours", 499_500, "distances")
+    old = [timed(SMALL, 1.0), timed(LARGE, 41.0), timed(LARGE, 1.0, "a peer that has gone"), distances]
+    record(found(*old), tmp_path)
+    record(found(timed(LARGE, 39.0), machine=LATER), tmp_path)
+    (kept,) = results.load_timings(tmp_path).values()
+    shown = [
+        (row["suite"], row["case"]["n"], row["measures"]["× fastest peer"], kept.runs[row["run"]]["commit"])
+        for row in kept.rows
+    ]
+    assert shown == [
+        ("permutations", 1000, 1.0, "aaa"),
+        ("permutations", 10_000, 39.0, "bbb"),
+        ("distances", 1000, 2.0, "aaa"),
+    ]
+    assert kept.targets[0]["verdict"] == "missed"
+    record(found(timed(SMALL, 5.0), distances, machine=LATER), tmp_path)
+    (kept,) = results.load_timings(tmp_path).values()
+    assert list(kept.runs) == [LATER["date"]]  # of the first run nothing is left
+
+
+def test_devices_lie_side_by_side_and_no_chapter_is_among_them(tmp_path):
+    record(found(timed(LARGE, 1.0)), tmp_path / "bench")
+    record(found(timed(LARGE, 1.0), machine=MACHINE | {"device": "GPU, NVIDIA T4"}), tmp_path / "bench")
+    assert list(results.load_timings(tmp_path / "bench")) == ["cpu-2-cores", "gpu-nvidia-t4"]
+    assert results.load_recorded(tmp_path) == {}
+
+
+def test_a_quick_run_is_not_kept(tmp_path):
+    with pytest.raises(ValueError, match="record one without --quick"):
+        record(found(timed(LARGE, 1.0), quick=True), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def without(name, key):
+    """Return a change of what a file holds: in its rows or in its runs a key is missing."""
+
+    def change(told):
+        for described in told[name].values() if isinstance(told[name], dict) else told[name]:
+            del described[key]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (None, "Expecting value"),
+        (lambda told: told.pop("rows"), "rows"),
+        (lambda told: told["runs"].clear(), MACHINE["date"]),
+        (without("rows", "median"), "a row without median"),
+        (without("runs", "commit"), "a run without commit"),
+        (without("suites", "title"), "a suite without title"),
+        (without("targets", "verdict"), "a target without verdict"),
+    ],
+)
+def test_a_damaged_file_is_named_in_one_sentence_and_left_as_it_is(change, what, tmp_path):
+    path = record(found(timed(LARGE, 1.0)), tmp_path)
+    told = json.loads(path.read_text())
+    if change:
+        change(told)
+    text = json.dumps(told) if change else "<<<<<<< HEAD"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"cpu-2-cores\.json are damaged .*take back the file that git has") as raised:
+        record(found(timed(LARGE, 2.0)), tmp_path)
+    assert what in str(raised.value)
+    assert path.read_text() == text
+
+
+def test_the_command_keeps_each_suite_as_soon_as_it_has_run(tmp_path, monkeypatch, capsys):
+    one = replace(suites.DISTANCES, contenders=(Contender("ours", sleeper, {"seconds": 0.0}),), note="")
+    one = replace(one, cases=({"n": 1},), tiny={"n": 0}, make=write_size, judge=None, measure=note_case)
+    broken_off = replace(one, make=stop)
+    for known in (command.SUITES, suites.SUITES):
+        monkeypatch.setitem(known, "distances", one)
+        monkeypatch.setitem(known, "gram", broken_off)
+    monkeypatch.setattr(report, "machine", lambda: MACHINE)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        main(["distances", "gram", "--record", "--rounds", "1"])
+    folder = tmp_path / "data" / "results" / "bench"
+    assert [row["suite"] for row in results.load_timings(folder)["cpu-2-cores"].rows] == ["distances"]
+    for path in folder.iterdir():
+        path.unlink()
+    main(["--show", "--record"])
+    assert "kept in data/results/bench/cpu-2-cores.json" in capsys.readouterr().out
+    assert [row["suite"] for row in results.load_timings(folder)["cpu-2-cores"].rows] == ["distances"]
+
+
+def stop(case, folder):
+    raise KeyboardInterrupt
+
+
+def test_the_command_names_a_damaged_file_before_it_times_anything(tmp_path, monkeypatch):
+    path = tmp_path / "data" / "results" / "bench" / "cpu-2-cores.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    monkeypatch.setattr(report, "machine", lambda: MACHINE)
+    monkeypatch.setattr(command, "compare", stop)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"cpu-2-cores\.json are damaged"):
+        main(["distances", "--record"])
+
+
 def test_the_table_marks_what_is_scaled_what_is_fastest_and_who_is_absent():
     row = {"suite": "permutations", "case": suites.LARGE, "amount": 999, "unit": "permutations"}
     timed = {"seconds": [1.0], "counts": [1, 4], "peak_bytes": 2**20, "notes": {}, "bound": False}
@@ -353,6 +512,7 @@ def test_the_table_marks_what_is_scaled_what_is_fastest_and_who_is_absent():
     ("arguments", "sentence"),
     [
         (["speed"], "there is no suite speed; there are: permutations, moments, distances, gram, extraction"),
+        (["--quick", "--record"], "--quick says nothing about speed and is not recorded"),
         (["--rounds", "0"], "--rounds 0, but a median needs at least 1"),
         (["--show", "--output", "nothing.json"], "there is no nothing.json yet: run the bench first"),
     ],

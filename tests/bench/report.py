@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import multiprocessing
+import platform
 import shutil
 import subprocess
 from concurrent.futures import ProcessPoolExecutor
@@ -30,8 +31,6 @@ def machine() -> dict:
 
 
 def _look() -> dict:
-    import os
-
     import keras
 
     from helpers import runtime
@@ -46,8 +45,21 @@ def _look() -> dict:
         asked = "cat(as.character(getRversion()), as.character(packageVersion('vegan')))"
         said = subprocess.run(["Rscript", "-e", asked], capture_output=True, text=True, check=False).stdout.split()
         versions |= dict(zip(("R", "vegan"), said, strict=False))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"backend": keras.backend.backend(), "device": runtime.device(), "cores": cores, "versions": versions}
+    return {
+        "backend": keras.backend.backend(),
+        "device": runtime.device(),
+        "processor": _processor(),
+        "cores": runtime.cores(),
+        "versions": versions,
+    }
+
+
+def _processor() -> str:
+    """Return the processor's model; Linux tells it in a file."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
 
 
 def _commit() -> str:
@@ -75,7 +87,8 @@ def tables(found: dict) -> str:
     parts = [head + ("\nquick: tiny sizes, which say nothing about speed" if found["quick"] else "")]
     for name in dict.fromkeys(row["suite"] for row in found["rows"]):
         rows = [row for row in found["rows"] if row["suite"] == name]
-        parts += [f"{SUITES[name].title}\n{_suite_table(rows)}", *_absences(rows)]
+        heading = f"{SUITES[name].title}. {SUITES[name].note}".rstrip(". ")
+        parts += [f"{heading}\n{_suite_table(rows)}", *_absences(rows)]
     parts.append(
         "Medians of the rounds, in seconds; * the fastest peer; ~ scaled from a run of as many units as `run` says, "
         "\n> scaled too, but hardly slower than a run of one unit, and so a lower bound"

@@ -75,6 +75,10 @@ class Suite:
         ``judge(case, folder, output)``, run untimed after a contender's last run, returns numbers about its output.
     allowance : callable
         ``allowance(case)``: seconds after which a contender leaves a case, with the rounds that it has by then.
+    note : str
+        What a reader of its table has to know.
+    ratio : str
+        The measure that compares the contenders' speeds.
     """
 
     name: str
@@ -88,10 +92,14 @@ class Suite:
     measure: Callable[[dict, list[dict]], None]
     judge: Callable[[dict, Path, object], dict] | None = None
     allowance: Callable[[dict], float] = lambda case: 60.0
+    note: str = ""
+    ratio: str = ""
 
 
-def compare(suite: Suite, *, quick: bool = False, rounds: int = 3, report=lambda line: None) -> list[dict]:
-    """Run a suite and return one row for each case, contender and amount of work.
+def compare(
+    suite: Suite, *, cases: Sequence[dict] | None = None, rounds: int = 3, report=lambda line: None
+) -> list[dict]:
+    """Run a suite, or some of its cases, and return one row for each case, contender and amount of work.
 
     Returns
     -------
@@ -106,7 +114,7 @@ def compare(suite: Suite, *, quick: bool = False, rounds: int = 3, report=lambda
         workers = [stack.enter_context(_worker(contender, suite.judge)) for contender in suite.contenders]
         for worker in workers:
             worker.warm_up(suite.tiny, tiny)
-        cases = (suite.tiny,) if quick else suite.cases
+        cases = suite.cases if cases is None else cases
         for number, case in enumerate(cases, 1):
             start = time.perf_counter()
             folder = _data(suite, case, Path(place))

@@ -15,7 +15,7 @@ import numpy as np
 
 from .runner import Absent, Contender, Suite
 
-__all__ = ["SUITES", "TARGETS", "Target", "check_targets"]
+__all__ = ["SUITES", "TARGETS", "WORDS", "Target", "cases_of_targets", "check_targets"]
 
 GIBIBYTE = 2**30
 
@@ -150,14 +150,20 @@ def at_most(entries: float, least: int = 2):
     return lambda case: max(least, int(entries / case["n"] ** 2))
 
 
-def measure_against_peers(case: dict, rows: list[dict]) -> None:
-    """Add how many times faster a row is than the fastest peer, and the peak of memory in n x n float32 matrices."""
+def compare_with_fastest_peer(rows: list[dict]) -> None:
+    """Add how many times faster each row is than the fastest peer, and who that is."""
     peers = [row for row in rows if row["peer"] and not row["bound"]]
     fastest = min(peers, key=lambda row: row["median"], default=None)
     for row in rows:
         if fastest and not row["bound"]:
             row["measures"]["× fastest peer"] = fastest["median"] / row["median"]
             row["measures"]["fastest peer"] = fastest["contender"]
+
+
+def measure_against_peers(case: dict, rows: list[dict]) -> None:
+    """Add the ratio to the fastest peer, and the peak of memory in n x n float32 matrices."""
+    compare_with_fastest_peer(rows)
+    for row in rows:
         row["measures"]["matrices"] = row["peak_bytes"] / (4 * case["n"] ** 2)
 
 
@@ -175,7 +181,9 @@ LARGE = {"n": 10_000, "classes": 10}  # which the targets name
 
 PERMUTATIONS = Suite(
     name="permutations",
-    title="Permutation tests. Units: permutations; matrices of float32 distances, the given one included",
+    title="Permutation tests",
+    note="Memory is also counted in matrices of float32 distances, the given one included.",
+    ratio="× fastest peer",
     unit="permutations",
     contenders=(
         Contender("ours, shifts", our_test, {"method": "shifts"}),
@@ -210,6 +218,7 @@ def measure_against_moments(case: dict, rows: list[dict]) -> None:
 MOMENTS = Suite(
     name="moments",
     title="Exact moments of the permutation distribution, against drawing 999 permutations",
+    ratio="× moments",
     unit="test",
     contenders=(
         Contender("mrpp_moments", our_moments),
@@ -286,7 +295,9 @@ def measure_distances(case: dict, rows: list[dict]) -> None:
 
 DISTANCES = Suite(
     name="distances",
-    title="Euclidean distances of all pairs of rows; largest relative errors over some hundred pairs",
+    title="Euclidean distances of all pairs of rows",
+    note="Errors are the largest relative ones over some hundred pairs.",
+    ratio="× fastest peer",
     unit="pairs",
     contenders=(
         Contender("ours", all_distances, {"library": "ours"}),
@@ -403,6 +414,7 @@ def measure_wide(case: dict, rows: list[dict]) -> None:
         if row["contender"] == PRODUCT:
             row["measures"]["GFLOP/s"] = 2 * n * n * PRODUCT_COLUMNS / row["median"] / 1e9
     rates = [row["measures"]["GFLOP/s"] for row in rows if row["contender"] == PRODUCT]
+    compare_with_fastest_peer([row for row in rows if row["contender"] != PRODUCT])
     for row in rows:
         if row["contender"] != PRODUCT:
             row["measures"] |= row["notes"]
@@ -417,6 +429,8 @@ PRODUCT, PRODUCT_COLUMNS = "one float32 matrix product", 4096
 GRAM = Suite(
     name="gram",
     title="Gram matrix, 50 principal components and goodness of float16 features, read from disk",
+    note="One product of matrices in memory shows the rate that the machine reached at that time.",
+    ratio="× fastest peer",
     unit="run",
     contenders=(
         Contender(PRODUCT, matrix_product),
@@ -480,6 +494,7 @@ BARE, BATCH = "bare forward pass to the last stage", 16
 EXTRACTION = Suite(
     name="extraction",
     title="Inception-v3 with random weights: the features of its four pooling stages",
+    ratio="× bare pass",
     unit="pass",
     contenders=(
         Contender(BARE, extraction, {"stages": "last"}),
@@ -494,6 +509,16 @@ EXTRACTION = Suite(
 )
 
 SUITES = {suite.name: suite for suite in (PERMUTATIONS, MOMENTS, DISTANCES, GRAM, EXTRACTION)}
+
+# what a number is of, for those who read it in a sentence
+WORDS = {
+    "× fastest peer": "times as fast as the fastest peer",
+    "× moments": "times as long as the exact moments",
+    "× bare pass": "times as long as a bare forward pass",
+    "matrices": "n × n matrices of float32 in memory at the peak",
+    "share of the rate": "of the rate of one float32 matrix product",
+    "GiB beyond Gram": "GiB of memory beyond the Gram matrix",
+}
 
 
 # Targets
@@ -532,6 +557,12 @@ TARGETS = (
     Target("gram", GRAM.cases[0], "ours, by blocks of columns", 1, "GiB beyond Gram", 2, at_least=False),
     Target("extraction", EXTRACTION.cases[0], "ours, all stages in one pass", 1, "× bare pass", 1.15, at_least=False),
 )
+
+
+def cases_of_targets(suite: Suite, targets: tuple[Target, ...] = TARGETS) -> tuple[dict, ...]:
+    """Return the cases of a suite that a target names; all of them where none does."""
+    named = [target.case for target in targets if target.suite == suite.name]
+    return tuple(case for case in suite.cases if case in named) or suite.cases
 
 
 def check_targets(rows: list[dict], targets: tuple[Target, ...] = TARGETS) -> list[dict]:
