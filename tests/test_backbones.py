@@ -178,27 +178,39 @@ def half():
 
 def test_resnet18_half_computes_what_the_papers_table_says(half):
     images = np.random.default_rng(1).random((2, 32, 32, 3), dtype=np.float32)
-    values = iter(half.model.get_weights())  # in the order of the layers: a shortcut comes before its block
 
-    def convolved(tensor, strides, activated=True):
-        kernel, gamma, beta, mean, variance = (next(values) for _ in range(5))
-        found = keras.ops.conv(tensor, kernel, strides, padding="same")
-        found = (found - mean) / np.sqrt(variance + 1e-3) * gamma + beta
-        return keras.ops.relu(found) if activated else found
+    def convolved(tensor, name, strides=1):
+        (kernel,) = half.model.get_layer(f"{name}_conv").weights
+        gamma, beta, mean, variance = half.model.get_layer(f"{name}_bn").weights
+        return (keras.ops.conv(tensor, kernel, strides, padding="same") - mean) / np.sqrt(
+            variance + 1e-3
+        ) * gamma + beta
 
-    tensor = convolved(convolved(2 * images - 1, 2), 2)
-    for expected, stage in zip(half.model.predict_on_batch(images), (2, 3, 4, 5), strict=True):
-        for block in (1, 2):
-            changes = block == 1 and stage > 2
-            strides = 2 if changes else 1
-            first = None if changes else convolved(tensor, 1)
-            if changes:
-                first, shortcut = _first_and_shortcut(convolved, tensor)
-            else:
-                shortcut = tensor
-            tensor = keras.ops.relu(shortcut + convolved(first, 1, activated=False))
+    tensor = keras.ops.relu(convolved(2 * images - 1, "conv1_a", 2))
+    tensor = keras.ops.relu(convolved(tensor, "conv1_b", 2))
+    for found, stage in zip(half.model.predict_on_batch(images), (2, 3, 4, 5), strict=True):
+        for block in (f"conv{stage}_block1", f"conv{stage}_block2"):
+            shrinks = block in ("conv3_block1", "conv4_block1", "conv5_block1")
+            shortcut = convolved(tensor, f"{block}_0", 2) if shrinks else tensor
+            inner = keras.ops.relu(convolved(tensor, f"{block}_1", 2 if shrinks else 1))
+            tensor = keras.ops.relu(shortcut + convolved(inner, f"{block}_2"))
         means = keras.ops.convert_to_numpy(keras.ops.mean(tensor, axis=(1, 2)))
-        np.testing.assert_allclose(expected, means, rtol=1e-3, atol=1e-4 * np.abs(means).max())
+        np.testing.assert_allclose(found, means, rtol=1e-3, atol=1e-5 * np.abs(means).max())
+    assert half.sizes == {"stage 2": 32, "stage 3": 64, "stage 4": 128, "penultimate": 256}
+
+
+def test_resnet18_half_has_a_quarter_of_the_paper_networks_convolutions(half):
+    kernels = [layer.kernel.shape for layer in half.model.layers if isinstance(layer, layers.Conv2D)]
+    blocks = sum(int(np.prod(shape)) for shape in kernels[2:])
+    full = 4 * 9 * 64 * 64 + sum(9 * c * c // 2 + 3 * 9 * c * c + c * c // 2 for c in (128, 256, 512))
+    assert 4 * blocks == full
+
+
+def test_weights_that_nobody_makes_are_refused_and_not_looked_for(half, places, capsys):
+    with pytest.raises(ValueError, match=r"no ImageNet weights of ResNet-18 of half width: use weights='auto'"):
+        backbones.load("resnet18_half", "imagenet", size=32)
+    assert "imagenet" not in backbones.available("resnet18_half")
+    assert all(name and md5 for name, md5 in backbones.published_files().items())
 
 
 def test_a_second_network_of_one_process_has_the_same_stages_whatever_keras_counts(deep_network):

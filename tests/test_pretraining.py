@@ -3,7 +3,6 @@
 import ast
 import inspect
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -206,9 +205,7 @@ def with_heads(objective="formulas", n_categories=4, **options):
 def trainer(folder, seconds=1000.0, report=print, **recipe):
     found = training.Recipe(seconds, **{"size": 24, "batch_size": 8, "warm_up": 2, "peak": 0.01, **recipe})
     mirrored = [False, True, True, True]
-    return training.Trainer(
-        with_heads(found.objective), PIXELS, mirrored, found, folder, clock=Clock(), report=report
-    )
+    return training.Trainer(with_heads(found.objective), PIXELS, mirrored, found, folder, clock=Clock(), report=report)
 
 
 def values(model) -> list[np.ndarray]:
@@ -232,9 +229,7 @@ def test_training_on_views_lowers_the_loss_and_finds_more_partners(tmp_path, obj
     lines = []
     found = trainer(tmp_path, seconds=160, report=lines.append, averaging=0.9, peak=0.02, objective=objective)
     assert found.run()
-    losses_, right = (
-        [float(line.split(f"{word} ")[1].split()[0]) for line in lines] for word in ("loss", "right")
-    )
+    losses_, right = ([float(line.split(f"{word} ")[1].split()[0]) for line in lines] for word in ("loss", "right"))
     assert losses_[-1] < 0.9 * losses_[0]
     assert right[-1] > right[0]
 
@@ -406,39 +401,6 @@ def test_a_crop_shows_the_image_from_the_middle_out():
 # Evaluation
 
 
-def test_the_scores_tell_separated_classes_from_noise():
-    random = np.random.default_rng(0)
-    labels = np.repeat([0, 1, 2], 30)
-    noise = random.normal(size=(90, 20))
-    apart = evaluation.score(noise + 3 * np.eye(20)[labels], labels)
-    alike = evaluation.score(noise, labels)
-    assert apart.knn.mean() > 0.9
-    assert apart.linear.mean() > 0.9
-    assert apart.z < -10
-    assert alike.knn.mean() < 0.55
-    assert alike.linear.mean() < 0.55
-    assert abs(alike.z) < 3
-
-
-def test_the_linear_score_does_not_depend_on_a_rotation_of_the_features():
-    random = np.random.default_rng(0)
-    labels = np.repeat([0, 1], 25)
-    features = random.normal(size=(50, 200)) + 0.3 * np.eye(200)[labels] * 5
-    wide = np.concatenate([features, features], axis=1)  # every column twice changes no direction
-    assert np.array_equal(evaluation.score(features, labels).linear, evaluation.score(wide, labels).linear)
-
-
-def test_the_interval_of_a_gain_covers_the_textbook_one():
-    random = np.random.default_rng(0)
-    better, worse = random.uniform(size=400) < 0.8, random.uniform(size=400) < 0.6
-    mean, low, high = evaluation.gain(better, worse)
-    difference = better.astype(float) - worse
-    half = 1.96 * difference.std() / 20
-    assert mean == pytest.approx(difference.mean())
-    assert low == pytest.approx(mean - half, abs=0.01)
-    assert high == pytest.approx(mean + half, abs=0.01)
-
-
 def test_relative_errors_are_zero_for_the_same_weights_and_grow_with_the_change():
     one, other = tiny().model, tiny().model
     pictures = PIXELS[0, :, :24, :24].astype(np.float32) / 255
@@ -449,19 +411,6 @@ def test_relative_errors_are_zero_for_the_same_weights_and_grow_with_the_change(
         errors.append(evaluation.relative_errors(other, one, pictures, ("a", "b"))["a"])
     # a convolution before BatchNormalization scales its features: the error is the share that is missing
     assert 0 < errors[0] < errors[1]
-
-
-def test_the_table_counts_what_is_clearly_better_and_worse(monkeypatch):
-    def scores(accuracy):
-        return evaluation.Scores(np.arange(100) < 100 * accuracy, np.arange(100) < 50, -3.0)
-
-    found = evaluation.Comparison(
-        "shapes", "pool 1", {"random": scores(0.4), "measured": scores(0.9), "self_made": scores(0.6)}
-    )
-    monkeypatch.setattr(evaluation, "compare", lambda *_: [found])
-    text = evaluation.table("tiny", Path())
-    assert "| shapes | pool 1 | knn | 0.400 | 0.900 | 0.600 | +0.200" in text
-    assert "against random weights: better 1, worse 0; against measured random weights: better 0, worse 1." in text
 
 
 # The command

@@ -42,6 +42,17 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--evaluate", type=Path, metavar="DIR", help="compare the weights exported to DIR with random ones"
     )
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="where --evaluate writes what it found, for the model card"
+    )
+    parser.add_argument(
+        "--set",
+        dest="sets",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER[=REGEX]",
+        help="another set for --evaluate; REGEX finds what the files of one original share",
+    )
     return parser
 
 
@@ -118,9 +129,9 @@ def main(argv: list[str] | None = None) -> int:
     if options.resume is not None:
         train(options)
     if options.evaluate is not None:
-        from .evaluation import table
+        from .evaluation import record, table
 
-        say(table(options.network, options.evaluate))
+        say(table(record(options.network, options.evaluate, options.record, others=options.sets)))
     return 0
 
 

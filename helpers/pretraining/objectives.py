@@ -64,14 +64,15 @@ def network_with_heads(backbone, objective: Objective, n_categories: int, moment
     keras.Model
         Images (n, h, w, 3) in [0, 1] to rows (n, heads, e); the last head is the network's own.
     """
-    for layer in batch_normalizations(backbone.model):
-        layer.momentum = momentum
     rows = []
     for number, stage in enumerate(backbone.model.outputs[1:]):
         row = objective.head(_pooled(backbone.model, stage, number), number, n_categories)
         rows.append(layers.Reshape((1, row.shape[-1]), dtype="float32", name=f"head_{number}_row")(row))
     stacked = layers.Concatenate(axis=1, dtype="float32", name="heads")(rows) if len(rows) > 1 else rows[0]
-    return keras.Model(backbone.model.inputs, stacked, name="network_with_heads")
+    model = keras.Model(backbone.model.inputs, stacked, name="network_with_heads")
+    for layer in batch_normalizations(model):
+        layer.momentum = momentum
+    return model
 
 
 def _pooled(model, stage, number: int):
@@ -136,7 +137,7 @@ def _projection(features, number: int, n_categories: int):
     """Return unit rows of 128 numbers: what the loss throws away is lost here, and not in the features."""
     name = f"head_{number}"
     hidden = layers.Dense(256, use_bias=False, name=f"{name}_hidden")(features)
-    hidden = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(hidden)
+    hidden = layers.BatchNormalization(name=f"{name}_bn")(hidden)
     row = layers.Dense(128, dtype="float32", name=name)(layers.ReLU(name=f"{name}_relu")(hidden))
     return layers.UnitNormalization(dtype="float32", name=f"{name}_unit")(row)
 
