@@ -197,7 +197,8 @@ class Timings:
     runs : dict of str to dict
         Under the date of each run its commit, processor, cores, back-end, versions, rounds and seconds.
     suites : dict of str to dict
-        The ``title``, the ``note`` and the ``measure`` of each suite, in the order of the bench.
+        The ``title`` and the ``note`` of each suite, in the order of the bench, and the ``measure`` that compares its
+        contenders, in ``words``.
     rows : list of dict
         One for each case, contender and amount of work; ``run`` is the date of the run that it is from.
     targets : list of dict
@@ -323,6 +324,8 @@ def save_timings(timings: Timings, folder: Path | str) -> Path:
     return path
 
 
+_OF_EACH_SUITE = {"title", "note", "measure", "words", "more_is_faster"}
+_OF_EACH_TARGET = {"words", "measured", "verdict", "goal", "at_least", "contender", "case", "amount", "unit"}
 _OF_EACH_RUN = {"commit", "processor", "cores", "backend", "versions", "rounds", "seconds"}
 _OF_EACH_ROW = {"suite", "case", "contender", "peer", "amount", "unit", "run"}
 _OF_A_TIME = {"seconds", "median", "scaled", "bound", "counts", "peak_bytes", "measures"}
@@ -345,9 +348,9 @@ def _load_timings(path: Path) -> Timings:
         for run in timings.runs.values():
             _check_keys("run", run, _OF_EACH_RUN)
         for suite in timings.suites.values():
-            _check_keys("suite", suite, {"title", "note", "measure"})
+            _check_keys("suite", suite, _OF_EACH_SUITE)
         for target in timings.targets:
-            _check_keys("target", target, {"words", "measured", "verdict", "goal"})
+            _check_keys("target", target, _OF_EACH_TARGET)
         for row in timings.rows:
             _check_keys("row", row, _OF_EACH_ROW | (set() if "absent" in row else _OF_A_TIME))
             timings.runs[row["run"]], timings.suites[row["suite"]]
@@ -361,7 +364,7 @@ def _load_timings(path: Path) -> Timings:
 
 def _check_keys(kind: str, described: dict, keys: set[str]) -> None:
     if missing := sorted(keys - described.keys()):
-        raise KeyError(f"a {kind} without {missing[0]}")
+        raise ValueError(f"a {kind} without {missing[0]}")
 
 
 def load(folder: Path | str | None = None, chapter: str | None = None) -> list[Record]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from helpers.results import Timings, load_timings, save_timings, slug
 
-from .suites import SUITES, WORDS, check_targets
+from .suites import SPEEDS, SUITES, WORDS, check_targets
 
 __all__ = ["kept", "record"]
 
@@ -46,7 +46,10 @@ def record(found: dict, folder: Path) -> Path:
     runs = before.runs | {date: {name: machine[name] for name in _OF_A_RUN} | about}
     held = {row["run"] for row in rows}
     suites = before.suites | {name: _described(name) for name in SUITES}
-    targets = [target | {"words": WORDS[target["measure"]]} for target in check_targets(rows)]
+    targets = [
+        target | {"unit": SUITES[target["suite"]].unit, "words": WORDS[target["measure"]]}
+        for target in check_targets(rows)
+    ]
     timings = Timings(
         device=machine["device"],
         runs={date: runs[date] for date in sorted(runs) if date in held},
@@ -68,4 +71,5 @@ def _place(row: dict) -> tuple[int, int]:
 
 def _described(name: str) -> dict:
     suite = SUITES[name]
-    return {"title": suite.title, "note": suite.note, "measure": suite.ratio, "words": WORDS[suite.ratio]}
+    ratio = {"measure": suite.ratio, "words": WORDS[suite.ratio], "more_is_faster": suite.ratio in SPEEDS}
+    return {"title": suite.title, "note": suite.note, **ratio}

@@ -15,7 +15,7 @@ import numpy as np
 
 from .runner import Absent, Contender, Suite
 
-__all__ = ["SUITES", "TARGETS", "WORDS", "Target", "cases_of_targets", "check_targets"]
+__all__ = ["SPEEDS", "SUITES", "TARGETS", "WORDS", "Target", "cases_of_targets", "check_targets"]
 
 GIBIBYTE = 2**30
 
@@ -519,6 +519,7 @@ WORDS = {
     "share of the rate": "of the rate of one float32 matrix product",
     "GiB beyond Gram": "GiB of memory beyond the Gram matrix",
 }
+SPEEDS = ("× fastest peer",)  # of the ratios those that grow with speed; the others grow with time
 
 
 # Targets

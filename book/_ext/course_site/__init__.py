@@ -24,7 +24,7 @@ from sphinxcontrib import katex
 
 from helpers import comparison, datasets, gallery, results, runtime
 
-from . import assets, chapters, delivery, explorers, lessons, markup, scenes, sheets
+from . import assets, chapters, delivery, explorers, lessons, markup, scenes, sheets, speed
 
 __all__ = ["setup"]
 
@@ -129,6 +129,13 @@ class RecordedDirective(CourseDirective):
         recorded = results.load_recorded(source / "data" / "results")
         ordered = {slug: recorded[slug] for slug in self.in_order(recorded)}
         return chapters.recorded_html(ordered, results.load_readable()[0], source, self.root())
+
+
+class SpeedDirective(CourseDirective):
+    """The timings that are kept in git, device by device."""
+
+    def html(self) -> str:
+        return speed.speed_html(results.load_timings(Path(self.env.srcdir) / "data" / "results" / "bench"))
 
 
 class MapDirective(CourseDirective):
@@ -275,6 +282,7 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("course-claims", ClaimsDirective)
     app.add_directive("course-status", StatusDirective)
     app.add_directive("course-recorded", RecordedDirective)
+    app.add_directive("course-speed", SpeedDirective)
     app.add_directive("course-map", MapDirective)
     app.add_directive("course-sheet", SheetDirective)
     app.add_directive("course-syllabus", SyllabusDirective)
@@ -282,6 +290,7 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("course-calendar", CalendarDirective)
     app.add_directive("course-evidence", EvidenceDirective)
     app.add_css_file(assets.ICONS)
+    app.add_css_file("speed.css")
     app.connect("config-inited", set_address)
     app.connect("builder-inited", mend_templates)
     app.connect("html-collect-pages", scenes.scene_pages)
