@@ -1,7 +1,8 @@
 """What the course's pages need beyond Jupyter Book: results, local icons and scripts, a lean head.
 
 The directives ``{course-gallery}``, ``{course-comparison}`` and ``{course-status}`` show the results
-store (``COURSE_RESULTS``), ``{course-map}`` lists the chapters, ``{course-sheet}`` shows a data set. An
+store (``COURSE_RESULTS``), ``{course-map}`` lists the chapters, ``{course-sheet}`` shows a data set,
+``{course-formulas}`` the images made by formulas, ``{course-model-card}`` how good our own weights are. An
 empty store is a Sphinx warning, and the book is built with warnings as errors: no page stands without its
 numbers.
 """
@@ -23,8 +24,10 @@ from sphinx.util.docutils import SphinxDirective
 from sphinxcontrib import katex
 
 from helpers import comparison, datasets, gallery, results, runtime
+from helpers.pretraining.__main__ import NETWORKS
+from helpers.pretraining.card import load_cards
 
-from . import assets, chapters, delivery, explorers, lessons, markup, scenes, sheets, speed
+from . import assets, chapters, delivery, explorers, lessons, markup, model_card, scenes, sheets, speed
 
 __all__ = ["setup"]
 
@@ -171,6 +174,22 @@ class SheetDirective(CourseDirective):
         )
 
 
+class FormulasDirective(CourseDirective):
+    """Images of each family of formulas that our own weights were trained on."""
+
+    def html(self) -> str:
+        images = model_card.formula_images()
+        return sheets.sheet_html(images, len(images) // len(images.class_names), Path(self.env.app.outdir), self.root())
+
+
+class ModelCardDirective(CourseDirective):
+    """How good our own weights are, from the records that are kept in git."""
+
+    def html(self) -> str:
+        records = Path(self.env.srcdir) / "data" / "results" / "weights"
+        return model_card.card_html(load_cards(records), NETWORKS)
+
+
 class SyllabusDirective(CourseDirective):
     """A syllabus of ``book/lessons.yml``, named by its number of weeks."""
 
@@ -285,11 +304,14 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("course-speed", SpeedDirective)
     app.add_directive("course-map", MapDirective)
     app.add_directive("course-sheet", SheetDirective)
+    app.add_directive("course-formulas", FormulasDirective)
+    app.add_directive("course-model-card", ModelCardDirective)
     app.add_directive("course-syllabus", SyllabusDirective)
     app.add_directive("course-assignment", AssignmentDirective)
     app.add_directive("course-calendar", CalendarDirective)
     app.add_directive("course-evidence", EvidenceDirective)
     app.add_css_file(assets.ICONS)
+    app.add_css_file("model-card.css")
     app.add_css_file("speed.css")
     app.connect("config-inited", set_address)
     app.connect("builder-inited", mend_templates)
