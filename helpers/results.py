@@ -325,7 +325,8 @@ def save_timings(timings: Timings, folder: Path | str) -> Path:
 
 
 _OF_EACH_SUITE = {"title", "note", "measure", "words", "more_is_faster"}
-_OF_EACH_TARGET = {"words", "measured", "verdict", "goal", "at_least", "contender", "case", "amount", "unit"}
+_OF_EACH_TARGET = {"suite", "case", "contender", "amount", "unit"}
+_OF_EACH_TARGET |= {"measure", "words", "goal", "at_least", "measured", "verdict"}
 _OF_EACH_RUN = {"commit", "processor", "cores", "backend", "versions", "rounds", "seconds"}
 _OF_EACH_ROW = {"suite", "case", "contender", "peer", "amount", "unit", "run"}
 _OF_A_TIME = {"seconds", "median", "scaled", "bound", "counts", "peak_bytes", "measures"}

@@ -45,19 +45,30 @@ def _device(told: Timings) -> str:
 def _targets(told: Timings) -> str:
     verdicts = [target["verdict"] for target in told.targets]
     met, measured = verdicts.count("met"), len(verdicts) - verdicts.count("not measured")
-    lines = "\n".join(f"<li>{_target(target)}</li>" for target in told.targets)
+    lines = "\n".join(f"<li>{_target(target, told.rows)}</li>" for target in told.targets)
     return f"<p>{met} of the {measured} targets that were measured were met.</p>\n<ul>\n{lines}\n</ul>"
 
 
-def _target(target: Mapping) -> str:
+def _target(target: Mapping, rows: Sequence[Mapping]) -> str:
     """Say in a sentence whether a target was met."""
     where = f"{target['contender']} ({_case(target)})"
-    goal = f"the target is {'at least' if target['at_least'] else 'at most'} {_number(target['goal'])}"
-    told = "not measured" if target["measured"] is None else f"{_number(target['measured'])} {target['words']}"
+    goal = f"{'at least' if target['at_least'] else 'at most'} {_number(target['goal'])}"
     if target["measured"] is None:
-        goal += f" {target['words']}"
-    verdict = f"<strong>{escape(target['verdict'].capitalize())}.</strong>"
-    return f"{verdict} {escape(where)}: {escape(told)}; {escape(goal)}."
+        told = f"the target is {goal} {target['words']}"
+    else:
+        told = f"{_number(target['measured'])} {target['words']}{_rival(target, rows)}; the target is {goal}"
+    return f"<strong>{escape(target['verdict'].capitalize())}.</strong> {escape(where)}: {escape(told)}."
+
+
+def _rival(target: Mapping, rows: Sequence[Mapping]) -> str:
+    """Return who the fastest peer was, where the target is about it, and whether its time is scaled."""
+    if target["measure"] != "× fastest peer":
+        return ""
+    beside = [row for row in rows if all(row[name] == target[name] for name in ("suite", "case", "amount"))]
+    own = next(row for row in beside if row["contender"] == target["contender"])
+    peer = next(row for row in beside if row["contender"] == own["measures"]["fastest peer"])
+    scaled = f", scaled from {max(peer['counts']):,} {peer['unit']}" if peer["scaled"] else ""
+    return f" ({peer['contender']}{scaled})"
 
 
 # ---- a suite
