@@ -43,12 +43,6 @@ def test_the_rule_and_the_verdict_stand_on_the_page_word_for_word(page):
     assert verdict(found) in said
 
 
-def test_the_chance_to_pass_the_rule_is_that_of_a_coin_that_falls_right_once_in_forty_times(page):
-    (chance,) = re.findall(r"less often than once in ([\d,]+) times", text(soup(page, card(GAINS))))
-    wrong = 3 * (1 / 40) ** 2 * (39 / 40) + (1 / 40) ** 3  # two or three of three sets
-    assert 0.9 / wrong < int(chance.replace(",", "")) <= 1 / wrong
-
-
 def test_the_table_holds_every_number_of_the_record(page):
     found = card(GAINS, imagenet=True)
     rows = [[text(cell) for cell in row.select("th, td")] for row in soup(page, found).select(".course-numbers tr")]
