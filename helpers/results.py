@@ -354,7 +354,8 @@ def _load_timings(path: Path) -> Timings:
             _check_keys("target", target, _OF_EACH_TARGET)
         for row in timings.rows:
             _check_keys("row", row, _OF_EACH_ROW | (set() if "absent" in row else _OF_A_TIME))
-            timings.runs[row["run"]], timings.suites[row["suite"]]
+            if row["run"] not in timings.runs or row["suite"] not in timings.suites:
+                raise ValueError(f"a row of a run or a suite that it does not describe: {row['run']}, {row['suite']}")
         return timings
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(
