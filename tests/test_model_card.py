@@ -43,14 +43,25 @@ def test_the_rule_and_the_verdict_stand_on_the_page_word_for_word(page):
     assert verdict(found) in said
 
 
+def rows_of(table) -> dict[str, dict[str, list[str]]]:
+    """Return the texts of a table's cells by its groups of rows and by its rows' heads."""
+    return {
+        text(body.select_one(".course-group span").contents[0]): {
+            text(row.th): [text(cell) for cell in row.select("td")] for row in body.select("tr:not(.course-group)")
+        }
+        for body in table.select("tbody")
+    }
+
+
 def test_the_table_holds_every_number_of_the_record(page):
     found = card(GAINS, imagenet=True)
-    rows = [[text(cell) for cell in row.select("th, td")] for row in soup(page, found).select(".course-numbers tr")]
-    head, body = rows[0], rows[1:]
-    assert head[3:] == [*KINDS.values(), "own less random", "own less measured random"]
-    assert len(body) == len(found.sets) * (len(MEASURES) * (1 + len(STAGES)) + 1)
-    first = next(row for row in body if row[:3] == ["set 0", "stage 3", "kNN"])
-    assert first[3:] == [
+    (table,) = soup(page, found).select(".course-numbers")
+    heads = [text(cell) for cell in table.select("thead th")]
+    assert heads[1:] == [*KINDS.values(), "own less random", "own less measured random"]
+    rows = rows_of(table)
+    assert list(rows) == ["set 0", "set 1", "set 2"]
+    assert {len(body) for body in rows.values()} == {len(MEASURES) * (1 + len(STAGES)) + 1}
+    assert rows["set 0"]["stage 3, kNN"] == [
         "0.500 [0.480, 0.520]",
         "0.530 [0.510, 0.550]",
         "0.600 [0.580, 0.620]",
@@ -58,10 +69,11 @@ def test_the_table_holds_every_number_of_the_record(page):
         "+0.100 [+0.080, +0.120]",
         "+0.070 [+0.050, +0.090]",
     ]
-    pixels = next(row for row in body if row[:3] == ["set 1", "raw pixels", "linear probe"])
-    assert pixels[3] == "0.310 [0.290, 0.330]"
-    mean = next(row for row in body if row[:2] == ["set 1", "all stages"])
-    assert mean[-2:] == ["−0.040 [−0.060, −0.020]", "+0.010 [−0.010, +0.030]"]
+    assert rows["set 1"]["raw pixels, linear probe"][0] == "0.310 [0.290, 0.330]"
+    means = rows["set 1"]["mean of all"]
+    assert means[-2:] == ["−0.040 [−0.060, −0.020]", "+0.010 [−0.010, +0.030]"]
+    spans = [[int(cell.get("colspan", 1)) for cell in row.select("th, td")] for row in table.select("tr")]
+    assert {sum(one) for one in spans} == {len(heads)}
 
 
 def test_the_card_says_what_the_weights_cost(page):

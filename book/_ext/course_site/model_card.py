@@ -199,8 +199,8 @@ def _forest_axis(low: float, high: float, place: Callable[[float], str]) -> str:
     return f'<svg aria-hidden="true" height="20" width="100%">{texts}</svg>'
 
 
-def _signed(found: Estimate, digits: int = 3) -> str:
-    return f"{found.mean:+.{digits}f} [{found.low:+.{digits}f}, {found.high:+.{digits}f}]".replace("-", "−")
+def _signed(found: Estimate) -> str:
+    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]".replace("-", "−")
 
 
 # ---- accuracy over depth, a panel for each set
@@ -304,43 +304,50 @@ def _up(value: float) -> float:
 
 
 def _table(card: Card) -> str:
-    heads = ["Images", "Stage", "Measure", *(KINDS[kind] for kind in card.kinds)]
+    heads = ["Stage and measure", *(KINDS[kind] for kind in card.kinds)]
     heads += [f"own less {KINDS[baseline]}" for baseline in card.gain]
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in heads)
-    rows = "\n".join(row for found in card.sets for row in _rows(card, found))
-    sources = "".join(f"<li>{escape(found.name)}: {escape(found.source)}</li>" for found in card.sets)
+    bodies = "\n".join(_body(card, found, len(heads)) for found in card.sets)
     table = (
         '<table class="table course-numbers"><caption>Accuracy with its 95 % interval; differences of accuracies on '
         "the same images with theirs. No interval here is corrected for their number: of forty that ought to hold "
-        "zero, about two do not. The verdict rests on the rows of means alone.</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        "zero, about two do not. The verdict rests on the last row of each set, the mean of all stages and both measures, "
+        "alone.</caption>"
+        f"<thead><tr>{head}</tr></thead>{bodies}</table>"
     )
     return (
         f"<details><summary>All numbers of {escape(card.network)}</summary>\n"
-        f"{_scrolling(f'All numbers of {card.network}', table)}\n<p>The sets:</p><ul>{sources}</ul>\n</details>"
+        f"{_scrolling(f'All numbers of {card.network}', table)}\n</details>"
     )
 
 
+def _body(card: Card, found: SetScores, columns: int) -> str:
+    name = f"<span>{escape(found.name)} <small>{escape(found.source)}</small></span>"
+    group = f'<tr class="course-group"><th scope="rowgroup" colspan="{columns}">{name}</th></tr>'
+    return f"<tbody>{group}\n{''.join(_rows(card, found))}</tbody>"
+
+
 def _rows(card: Card, found: SetScores) -> Iterator[str]:
+    """Yield the rows of one set; what stands under no network stands under all of them."""
     for measure, title in MEASURES.items():
-        pixels = [_plain(found.pixels[measure]), *[""] * (len(card.kinds) + len(card.gain) - 1)]
-        yield _row(found.name, "raw pixels", title, pixels)
+        across = f'<td colspan="{len(card.kinds)}">{_number(found.pixels[measure])}</td>'
+        yield _row(f"raw pixels, {title}", across + "<td></td>" * len(card.gain))
         for stage in card.stages:
-            cells = [_plain(found.scores[kind][stage][measure]) for kind in card.kinds]
-            cells += [_signed(found.gains[baseline][stage][measure]) for baseline in card.gain]
-            yield _row(found.name, stage, title, cells)
+            cells = [_number(found.scores[kind][stage][measure]) for kind in card.kinds]
+            cells += [_number(found.gains[baseline][stage][measure], "+") for baseline in card.gain]
+            yield _row(f"{stage}, {title}", "".join(f"<td>{cell}</td>" for cell in cells))
     if found.gain:
-        cells = [*[""] * len(card.kinds), *(_signed(found.gain[baseline]) for baseline in card.gain)]
-        yield _row(found.name, "all stages", "mean of both", cells)
+        cells = "".join(f"<td>{_number(found.gain[baseline], '+')}</td>" for baseline in card.gain)
+        yield _row("mean of all", f'<td colspan="{len(card.kinds)}"></td>{cells}')
 
 
-def _row(name: str, stage: str, measure: str, cells: Sequence[str]) -> str:
-    numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
-    return f'<tr><th scope="row">{escape(name)}</th><td>{escape(stage)}</td><td>{escape(measure)}</td>{numbers}</tr>'
+def _row(name: str, cells: str) -> str:
+    return f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
 
 
-def _plain(found: Estimate) -> str:
-    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+def _number(found: Estimate, sign: str = "") -> str:
+    mean, low, high = (f"{value:{sign}.3f}".replace("-", "−") for value in found)
+    return f"{mean} <small>[{low}, {high}]</small>"
 
 
 def _scrolling(name: str, table: str) -> str:
