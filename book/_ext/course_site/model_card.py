@@ -311,8 +311,8 @@ def _table(card: Card) -> str:
     table = (
         '<table class="table course-numbers"><caption>Accuracy with its 95 % interval; differences of accuracies on '
         "the same images with theirs. No interval here is corrected for their number: of forty that ought to hold "
-        "zero, about two do not. The verdict rests on the last row of each set, the mean of all stages and both measures, "
-        "alone.</caption>"
+        "zero, about two do not. The verdict rests on the last row of each set alone, the mean of all stages and both "
+        "measures.</caption>"
         f"<thead><tr>{head}</tr></thead>{bodies}</table>"
     )
     return (
