@@ -66,12 +66,12 @@ def test_the_table_holds_every_number_of_the_record(page):
         "0.530 [0.510, 0.550]",
         "0.600 [0.580, 0.620]",
         "0.900 [0.880, 0.920]",
-        "+0.100 [+0.080, +0.120]",
-        "+0.070 [+0.050, +0.090]",
+        "+0.100 [0.080, 0.120]",
+        "+0.070 [0.050, 0.090]",
     ]
     assert rows["set 1"]["raw pixels, linear probe"][0] == "0.310 [0.290, 0.330]"
     means = rows["set 1"]["mean of all"]
-    assert means[-2:] == ["−0.040 [−0.060, −0.020]", "+0.010 [−0.010, +0.030]"]
+    assert means[-2:] == ["−0.040 [−0.060, −0.020]", "+0.010 [−0.010, 0.030]"]
     spans = [[int(cell.get("colspan", 1)) for cell in row.select("th, td")] for row in table.select("tr")]
     assert {sum(one) for one in spans} == {len(heads)}
 

@@ -346,8 +346,7 @@ def _row(name: str, cells: str) -> str:
 
 
 def _number(found: Estimate, sign: str = "") -> str:
-    mean, low, high = (f"{value:{sign}.3f}".replace("-", "−") for value in found)
-    return f"{mean} <small>[{low}, {high}]</small>"
+    return f"{found.mean:{sign}.3f} <small>[{found.low:.3f}, {found.high:.3f}]</small>".replace("-", "−")
 
 
 def _scrolling(name: str, table: str) -> str:
