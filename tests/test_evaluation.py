@@ -106,6 +106,16 @@ def test_the_draws_of_weights_widen_the_interval_by_their_own_variance():
     assert replicates.var() == pytest.approx(share.var(ddof=1) / 3, rel=0.03)
 
 
+def test_an_interval_holds_the_truth_about_as_often_as_it_promises():
+    random, held = np.random.default_rng(0), 0
+    for trial in range(300):  # three draws of weights, 60 images that differ, and chance for each of both
+        answers = random.normal(size=(3, 60)) + random.normal(size=60) + 0.15 * random.normal(size=(3, 1))
+        resampling = evaluation.Resampling(np.arange(60), draws=3, replicates=400, seed=trial)
+        found = resampling.estimate(answers.mean(), resampling.means(answers))
+        held += found.low <= 0 <= found.high
+    assert 0.92 <= held / 300 <= 0.99
+
+
 def test_what_is_hard_for_both_cancels_out_of_a_difference():
     answers = np.random.default_rng(0).uniform(size=(3, 1, 2, 80)) < 0.5
     resampling = evaluation.Resampling(np.arange(80), draws=3)
