@@ -101,6 +101,15 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
     assert {path.relative_to(ROOT).as_posix() for path in files} <= held
 
 
+def test_the_wheel_holds_the_weights_of_our_own(wheel):
+    shipped = {path: path.relative_to(ROOT / "data/weights") for path in (ROOT / "data/weights").rglob("*.npz")}
+    assert shipped
+    with zipfile.ZipFile(wheel) as archive:
+        for path, place in shipped.items():
+            assert archive.read(f"helpers/pretrained/{place.as_posix()}") == path.read_bytes()
+        assert [name for name in archive.namelist() if name.endswith("/manifest.json")]
+
+
 needs_lists = pytest.mark.skipif(not FREEZES, reason="no lists of Colab's packages in ../shared/colab-freeze")
 
 

@@ -83,8 +83,8 @@ def _pooled(model, stage, number: int):
     return layers.GlobalAveragePooling2D(name=f"head_{number}_pool")(flattened[0].input)
 
 
-def _weighted(heads: int, auxiliary: float) -> np.ndarray:
-    return np.float32([auxiliary] * (heads - 1) + [1])
+def _weights(heads: int, auxiliary: float):
+    return ops.convert_to_tensor(np.float32([auxiliary] * (heads - 1) + [1]))
 
 
 # To name the formula
@@ -121,7 +121,7 @@ class CrossEntropies(keras.losses.Loss):
         target = ops.one_hot(ops.reshape(ops.cast(y_true, "int32"), (-1,)), n_categories)
         target = target * (1 - self.label_smoothing) + self.label_smoothing / n_categories
         entropies = -ops.sum(target[:, None] * ops.log_softmax(y_pred, axis=-1), axis=-1)  # (n, heads)
-        return ops.sum(entropies * _weighted(heads, self.auxiliary), axis=-1)
+        return ops.sum(entropies * _weights(heads, self.auxiliary), axis=-1)
 
 
 def formula_named(y_true, y_pred):
@@ -171,7 +171,7 @@ class PartnersLoss(keras.losses.Loss):
         logits = ops.matmul(rows, ops.transpose(rows, (0, 2, 1))) / self.temperature
         logs = ops.log_softmax(logits - 1e9 * self_, axis=-1)
         losses = -ops.sum(same * logs, axis=-1) / ops.sum(same, axis=-1)  # (heads, n)
-        return ops.sum(losses * _weighted(y_pred.shape[1], self.auxiliary)[:, None], axis=0)
+        return ops.sum(losses * _weights(y_pred.shape[1], self.auxiliary)[:, None], axis=0)
 
 
 def partner_found(y_true, y_pred):
