@@ -217,6 +217,8 @@ def damage(told: dict, *way, value) -> None:
         (("sets", 0, "scores", "random", "stage 2"), {"knn": [0.1, 0.0, 0.2]}),
         (("sets", 0, "scores", "random"), {}),
         (("sets", 0, "scores", "trained"), {}),
+        (("about",), {"seconds": 3}),
+        (("weights",), {"bytes": 3}),
         (("surprise",), 1),
     ],
     ids=str,

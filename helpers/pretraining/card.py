@@ -209,6 +209,9 @@ def _card(told: Mapping) -> Card:
     _check_types(card, {"missing": dict})
     if not card.sets or not card.stages:
         raise ValueError("it holds no set or no stage")
+    _check_names(card.about, ("seconds", "device", "versions", "commit", "finished", "seed"), "entries about the run")
+    if card.weights:
+        _check_names(card.weights, ("bytes", "dtype", "parameters", "about"), "entries about the weights")
     own = BASELINES if card.weights else ()
     _check_names(card.gain, own, "baselines")
     for found in card.sets:
