@@ -13,28 +13,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 from build import ROOT, Build, ChapterFailed, run_chapter
 from tqdm import tqdm
 
-from helpers import results
+from helpers import results, runtime
 from helpers.validation import check_choice
-
-
-def commit(root: Path) -> str:
-    """Return the commit of the code that runs, marked where files differ from it; empty outside of git."""
-    command = ["git", "-c", "safe.directory=*", "describe", "--always", "--abbrev=12", "--dirty"]
-    told = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    return told.stdout.strip()
 
 
 def record(build: Build, chapter: str) -> list[results.Claim]:
     """Write one chapter's run as it stands in the build's store to `data/results`; return the claims that fail."""
     claims = [claim for claim in results.load_claims(build.store) if claim.chapter == chapter]
-    run = results.load_runs(build.store)[chapter] | {"commit": commit(build.root)}
+    run = results.load_runs(build.store)[chapter] | {"commit": runtime.commit()}
     rows = results.load(build.store, chapter)
     results.save_recorded(results.Recorded(run, rows, claims), build.root / "data" / "results")
     return [claim for claim in claims if not claim.holds]

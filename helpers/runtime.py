@@ -21,6 +21,7 @@ import importlib.metadata
 import os
 import platform
 import secrets
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,6 +174,16 @@ def versions() -> dict[str, str]:
             except importlib.metadata.PackageNotFoundError:
                 continue
     return found
+
+
+def commit() -> str:
+    """Return the commit of the code that runs, marked where files differ from it; empty outside of git."""
+    command = ["git", "-c", "safe.directory=*", "describe", "--always", "--abbrev=12", "--dirty"]
+    try:
+        told = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:  # no git
+        return ""
+    return told.stdout.strip()
 
 
 def results_folder() -> Path:

@@ -436,6 +436,7 @@ def test_the_command_trains_exports_and_goes_on(tmp_path, monkeypatch, capsys):
     card = weights.describe(tmp_path / "export" / "tiny")["about"]
     assert card["images seen"] == 8 * card["steps"] > 0
     assert card["recipe"]["size"] == 24
+    assert 0 < max(card["rounding error"].values()) < 0.1
 
 
 def test_the_command_trains_every_deep_network_for_every_objective():

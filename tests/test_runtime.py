@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 
 import keras
@@ -79,3 +80,25 @@ def test_the_folder_of_the_users_weights_is_the_one_that_the_environment_names(m
     assert runtime.weights_folder() is None
     monkeypatch.setenv("COURSE_WEIGHTS", "~/weights")
     assert runtime.weights_folder() == Path.home() / "weights"
+
+
+def test_the_commit_is_that_of_the_code_and_marked_where_files_differ(tmp_path, monkeypatch):
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "--quiet", tmp_path], check=True)
+    module = tmp_path / "runtime.py"
+    module.write_text("")
+    monkeypatch.setattr(runtime, "__file__", str(module))
+    for arguments in (["add", "."], ["commit", "--quiet", "--message", "first"]):
+        subprocess.run([*git, *arguments], cwd=tmp_path, check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert runtime.commit() == head.stdout[:12]
+    module.write_text("changed")
+    assert runtime.commit() == f"{head.stdout[:12]}-dirty"
+
+
+def test_outside_of_a_repository_and_without_git_there_is_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "__file__", str(tmp_path / "runtime.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert runtime.commit() == ""
+    monkeypatch.setenv("PATH", "")
+    assert runtime.commit() == ""

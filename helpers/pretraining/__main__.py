@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def train(options) -> bool:
 
 
 def export(backbone, trainer, folder: Path, dtype: str) -> None:
-    """Write the weights with their training card, read them back, and say what their rounding costs."""
+    """Write the weights with their training card, which says what their rounding costs."""
     from .. import backbones, weights
     from ..runtime import device, versions
     from .evaluation import relative_errors
@@ -108,10 +109,14 @@ def export(backbone, trainer, folder: Path, dtype: str) -> None:
         "versions": versions(),
         "recipe": asdict(trainer.recipe),
     }
+    with tempfile.TemporaryDirectory() as name:
+        trial = Path(name)
+        weights.export(backbone.model, trial / backbone.name, dtype=dtype, about=card)
+        stored = backbones.load(backbone.name, "self_made", size=backbone.size, folder=trial)
+        sample = trainer.batch(trainer.progress.step)[0]
+        errors = relative_errors(stored.model, backbone.model, sample, backbone.stages)
+    card["rounding error"] = errors
     manifest = weights.export(backbone.model, folder / backbone.name, dtype=dtype, about=card)
-    stored = backbones.load(backbone.name, "self_made", size=backbone.size, folder=folder)
-    sample = trainer.batch(trainer.progress.step)[0]
-    errors = relative_errors(stored.model, backbone.model, sample, backbone.stages)
     megabytes = sum(path.stat().st_size for path in manifest.parent.iterdir()) / 2**20
     said = ", ".join(f"{stage} {error:.2%}" for stage, error in errors.items())
     say(f"Exported {megabytes:.1f} MiB to {manifest.parent}; {dtype} changes the features by {said}.")
@@ -131,7 +136,11 @@ def main(argv: list[str] | None = None) -> int:
     if options.evaluate is not None:
         from .evaluation import record, table
 
-        say(table(record(options.network, options.evaluate, options.record, others=options.sets)))
+        try:
+            found = record(options.network, options.evaluate, options.record, others=options.sets)
+        except (OSError, ValueError) as error:
+            sys.exit(str(error))
+        say(table(found))
     return 0
 
 

@@ -14,7 +14,6 @@ of our own were trained once: how much another training would differ is not in a
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -248,7 +247,7 @@ def measure(
             "seconds": round(time.monotonic() - started),
             "device": runtime.device(),
             "versions": runtime.versions(),
-            "commit": _commit(),
+            "commit": runtime.commit(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seed": seed,
         },
@@ -443,16 +442,6 @@ def _overall(gains: Sequence[Mapping[str, tuple]]) -> dict[str, Estimate]:
         )
         for baseline in gains[0]
     }
-
-
-def _commit() -> str:
-    """Return the commit of the code that runs, marked where files differ from it; empty outside of git."""
-    command = ["git", "-c", "safe.directory=*", "describe", "--always", "--abbrev=12", "--dirty"]
-    try:
-        told = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except OSError:  # no git
-        return ""
-    return told.stdout.strip()
 
 
 # For the console, and for the export

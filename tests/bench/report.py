@@ -25,9 +25,11 @@ def machine() -> dict:
 
     Another process looks for the device, because a back-end that has looked keeps its memory.
     """
+    from helpers.runtime import commit
+
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         found = pool.submit(_look).result()
-    return {"date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": _commit(), **found}
+    return {"date": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit() or "unknown", **found}
 
 
 def _look() -> dict:
@@ -60,12 +62,6 @@ def _processor() -> str:
     lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(models, platform.processor() or platform.machine())
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
-    return said.stdout.strip() or "unknown"
 
 
 def write(path: Path, found: dict) -> None:
