@@ -43,6 +43,7 @@ __all__ = [
     "save_run",
     "save_timings",
     "slug",
+    "three_digits",
 ]
 
 KINDS = ("baseline", "method", "supervised")
@@ -315,6 +316,21 @@ def load_recorded(folder: Path | str) -> dict[str, Recorded]:
         except (TypeError, KeyError) as error:
             raise ValueError(f"The recorded run {path} is damaged ({error}): run `make record` again.") from error
     return found
+
+
+def three_digits(value: float | None) -> str:
+    """Return a number as a person would write it, with three significant digits; nothing for None.
+
+    Examples
+    --------
+    >>> [three_digits(value) for value in (0.12345, 12345.6, 1.2345e-7, 0, None)]
+    ['0.123', '12,346', '1.2e-07', '0', '']
+    """
+    if value is None:
+        return ""
+    if value and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.1e}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def save_timings(timings: Timings, folder: Path | str) -> Path:

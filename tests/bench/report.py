@@ -12,6 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+from helpers.results import three_digits
+
 from .runner import describe
 from .suites import SUITES
 
@@ -110,11 +112,11 @@ def _suite_table(rows: list[dict]) -> str:
 def _cells(row: dict, measures: list[str]) -> list[str]:
     return [
         row["contender"] + (" *" if row["measures"].get("fastest peer") == row["contender"] else ""),
-        (">" if row["bound"] else "~" if row["scaled"] else "") + _number(row["median"]),
+        (">" if row["bound"] else "~" if row["scaled"] else "") + three_digits(row["median"]),
         f"{max(row['counts']):,}" if row["scaled"] else "all",
         str(len(row["seconds"])),
         f"{row['peak_bytes'] / 2**20:,.0f}",
-        *[_number(row["measures"].get(name)) for name in measures],
+        *[three_digits(row["measures"].get(name)) for name in measures],
     ]
 
 
@@ -126,20 +128,11 @@ def _absences(rows: list[dict]) -> list[str]:
 def _targets_table(targets: list[dict]) -> str:
     lines = [["", "target", "measured", "row"]]
     for target in targets:
-        goal = f"{target['measure']} {'≥' if target['at_least'] else '≤'} {_number(target['goal'])}"
+        goal = f"{target['measure']} {'≥' if target['at_least'] else '≤'} {three_digits(target['goal'])}"
         amount = f" · {target['amount']:,}" if target["amount"] > 1 else ""
         row = f"{target['suite']} · {describe(target['case'])}{amount} · {target['contender']}"
-        lines.append([target["verdict"], goal, _number(target["measured"]), row])
+        lines.append([target["verdict"], goal, three_digits(target["measured"]), row])
     return _aligned(lines)
-
-
-def _number(value: float | None) -> str:
-    """Three significant digits, without exponents where a person would not use one."""
-    if value is None:
-        return ""
-    if value and not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.1e}"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _aligned(lines: list[list[str]]) -> str:

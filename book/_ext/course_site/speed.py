@@ -8,7 +8,7 @@ from datetime import datetime
 from html import escape
 from itertools import groupby
 
-from helpers.results import Timings, slug
+from helpers.results import Timings, slug, three_digits
 
 __all__ = ["speed_html"]
 
@@ -52,11 +52,11 @@ def _targets(told: Timings) -> str:
 def _target(target: Mapping, rows: Sequence[Mapping]) -> str:
     """Say in a sentence whether a target was met."""
     where = f"{target['contender']} ({_case(target)})"
-    goal = f"{'at least' if target['at_least'] else 'at most'} {_number(target['goal'])}"
+    goal = f"{'at least' if target['at_least'] else 'at most'} {three_digits(target['goal'])}"
     if target["measured"] is None:
         told = f"the target is {goal} {target['words']}"
     else:
-        told = f"{_number(target['measured'])} {target['words']}{_rival(target, rows)}; the target is {goal}"
+        told = f"{three_digits(target['measured'])} {target['words']}{_rival(target, rows)}; the target is {goal}"
     return f"<strong>{escape(target['verdict'].capitalize())}.</strong> {escape(where)}: {escape(told)}."
 
 
@@ -101,15 +101,6 @@ def _case(row: Mapping) -> str:
     return " · ".join(parts + ([f"{row['amount']:,} {row['unit']}"] if row["amount"] > 1 else []))
 
 
-def _number(value: float | None) -> str:
-    """Three significant digits, without exponents where a person would not use one."""
-    if value is None:
-        return ""
-    if value and not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.1e}"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
 # ---- its picture
 
 
@@ -144,8 +135,8 @@ def _key(shape: str, name: str, kind: str) -> str:
 
 def _line(name: str, rows: Sequence[Mapping], suite: Mapping, shapes: Mapping[str, str], axis: _Axis) -> str:
     measure = suite["measure"]
-    told = "; ".join(f"{row['contender']} {_number(row['measures'][measure])}" for row in rows)
-    own = "; ".join(f"{row['contender']} {_number(row['measures'][measure])}" for row in rows if not row["peer"])
+    told = "; ".join(f"{row['contender']} {three_digits(row['measures'][measure])}" for row in rows)
+    own = "; ".join(f"{row['contender']} {three_digits(row['measures'][measure])}" for row in rows if not row["peer"])
     ordered = sorted(rows, key=lambda row: not row["peer"])  # ours are drawn last, over the others
     marks = "".join(_mark(row, suite, shapes.get(row["contender"], _PEER), axis) for row in ordered)
     one = axis.place(1)
@@ -245,12 +236,12 @@ def _row(row: Mapping, measure: str, others: Sequence[str]) -> str:
     sign = "&gt; " if row["bound"] else "~ " if row["scaled"] else ""
     ran = f"{max(row['counts']):,} of {row['amount']:,}" if row["scaled"] else "all"
     cells = (
-        sign + _number(row["median"]),
-        _number(row["measures"].get(measure)),
+        sign + three_digits(row["median"]),
+        three_digits(row["measures"].get(measure)),
         f"{row['peak_bytes'] / 2**20:,.0f}",
         f"{len(row['seconds'])}",
         ran,
-        *(_number(row["measures"].get(name)) for name in others),
+        *(three_digits(row["measures"].get(name)) for name in others),
     )
     values = "".join(f'<td class="number">{value}</td>' for value in cells)
     return f'<tr><th scope="row">{escape(row["contender"])}{fastest}</th>{values}</tr>'
