@@ -138,8 +138,8 @@ def clearly_better(card: Card) -> bool:
     """Decide by `RULE` whether weights of our own are better than random ones; False where there are none.
 
     The rule looks at one number for each set and baseline. Of the stages and measures, dozens on each set, none is
-    chosen, so there is nothing to correct for. Were nothing gained, chance would name a set better at most once in 40
-    times, for the interval's lower end is then above zero no more often. Of n sets that makes n / 40 on average, and
+    chosen, so there is nothing to correct for. Were nothing gained, chance would name a set better about once in 40
+    times at most, as far as the intervals keep their promise. Of n sets that makes n / 40 on average, and
     more than half of them with a probability of at most (n / 40) / (n / 2) = 1 / 20, whatever the sets have in common
     (Markov's inequality): they share the draws of random weights.
 

@@ -5,8 +5,8 @@ formula-made images, which costs seconds and no training; the trained weights; a
 any. Whatever the second one reaches, training cannot claim. Beside them stands what needs no network: the raw pixels,
 and always naming the largest class.
 
-Every image is named by a probe that has seen neither it nor an image of its group (views of one original, crops of one
-picture), and the answer is right or wrong. Accuracies are means of these answers; their intervals come from a
+Every image is named by a probe that has seen neither it nor an image of its group (views of one original, neighbouring
+crops of one picture), and the answer is right or wrong. Accuracies are means of these answers; their intervals come from a
 bootstrap (`Resampling`) that draws groups of images, the same ones for every network, so that what is hard for all of
 them cancels out of a difference. Random weights are drawn several times, and the draws are drawn as well. The weights
 of our own were trained once: how much another training would differ is not in any interval.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -180,7 +180,7 @@ def measure(
     *,
     others: Sequence[str] = (),
     images: int = 400,
-    draws: int = 3,
+    draws: int = 10,
     size: int | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -200,7 +200,7 @@ def measure(
     images : int
         Of each set at most so many, each class with its share.
     draws : int
-        Of random weights.
+        Of random weights. With a few only, an interval over them keeps less than it promises.
     size : int, optional
         Pixels that the network resizes to; without it the network's own.
     seed : int
@@ -354,7 +354,8 @@ def _samples(users: Mapping[str, dict], images: int, seed: int) -> dict[str, dat
                 raise
             continue
         _check_folds(sample, name)
-        samples[name] = sample
+        told = f"; originals by {options['groups']}" if options.get("groups") else ""
+        samples[name] = replace(sample, source=sample.source + told)
     return samples
 
 
@@ -435,7 +436,7 @@ def _by_stage(means: np.ndarray, replicates: np.ndarray, stages) -> dict[str, di
 
 
 def _overall(gains: Sequence[Mapping[str, tuple]]) -> dict[str, Estimate]:
-    """Return the mean differences over all sets, whose replicates share the draws of weights and no images."""
+    """Return the mean differences over all sets: replicates share the draws of weights, and draw images set by set."""
     return {
         baseline: Resampling.estimate(
             np.mean([found[baseline][0] for found in gains]), np.mean([found[baseline][1] for found in gains], axis=0)

@@ -29,8 +29,9 @@ _FAMILIES = {
 
 _LEVEL = (
     "The rule was fixed before there were weights to judge. It chooses none of the many stages and measures, so "
-    "nothing has to be corrected for their number. Were nothing gained, chance would name a set better at most once "
-    "in 40 times, and so more than half of the sets at most once in 20 times, whatever they have in common."
+    "nothing has to be corrected for their number. Were nothing gained, chance would name a set better about once in "
+    "40 times at most, as far as the intervals keep their promise, and so more than half of the sets about once in 20 "
+    "times at most, whatever they have in common."
 )
 
 # how each kind of weights is drawn, by its place in KINDS; colours and dashes are in model-card.css
