@@ -3,6 +3,7 @@
 import ast
 import inspect
 import time
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from helpers import backbones, losses, weights
+from helpers import backbones, losses, runtime, weights
 from helpers.pretraining import __main__ as command
 from helpers.pretraining import evaluation, images, objectives, pool, training
 
@@ -299,6 +300,18 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
         other.restore()
 
 
+def test_a_checkpoint_of_another_recipe_is_refused_but_for_its_time(tmp_path):
+    trainer(tmp_path, objective="views").run(steps=1)
+    with pytest.raises(ValueError, match=r"was trained with another objective, peak: give the same"):
+        trainer(tmp_path, objective="formulas-and-views", peak=0.02).restore()
+    assert trainer(tmp_path, objective="views", seconds=5).restore()
+
+
+def test_a_batch_larger_than_the_pool_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="A batch of 33 does not fit a pool of 32 images: ask for a smaller batch"):
+        trainer(tmp_path, batch_size=33)
+
+
 def test_a_crop_larger_than_the_images_is_refused(tmp_path):
     with pytest.raises(ValueError, match="A crop of 33 pixels does not fit images of 32"):
         trainer(tmp_path, size=33)
@@ -416,27 +429,53 @@ def test_relative_errors_are_zero_for_the_same_weights_and_grow_with_the_change(
 # The command
 
 
-def test_the_command_trains_exports_and_goes_on(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """The arguments of a training of seconds, on a network of two stages."""
+
     def load(network, kind, *, folder=None, **_):
-        found = tiny(kind)
+        found = replace(tiny(kind), name=network)
         if kind == "self_made":
-            weights.restore(found.model, folder / "tiny")
+            weights.restore(found.model, folder / network)
         return found
 
     monkeypatch.setattr(backbones, "load", load)
     options = ["--resume", str(tmp_path), "--size", "24", "--batch", "8", "--categories", "4", "--images", "6"]
-    options += ["--workers", "1", "--peak", "0.01"]
-    assert command.main([*options, "--minutes", "10", "--piece", "0.01"]) == 0
+    return [*options, "--workers", "1", "--peak", "0.01"]
+
+
+def test_the_command_trains_exports_and_goes_on(toy, tmp_path, capsys):
+    assert command.main([*toy, "--minutes", "10", "--piece", "0.01"]) == 0
     assert "the same command goes on" in capsys.readouterr().out
     assert not (tmp_path / "export").exists()
-    assert command.main([*options, "--minutes", "0.005"]) == 0
+    assert command.main([*toy, "--minutes", "0.005"]) == 0
     said = capsys.readouterr().out
     assert "Goes on after" in said
     assert "Exported" in said
-    card = weights.describe(tmp_path / "export" / "tiny")["about"]
+    card = weights.describe(tmp_path / "export" / "resnet18_half")["about"]
     assert card["images seen"] == 8 * card["steps"] > 0
     assert card["recipe"]["size"] == 24
     assert 0 < max(card["rounding error"].values()) < 0.1
+    assert command.main([*toy, "--minutes", "20"]) == 0
+    assert "holds finished weights: delete that folder to train on" in capsys.readouterr().out
+
+
+def test_on_a_gpu_training_is_in_mixed_precision_and_what_rounding_costs_is_not(toy, tmp_path, monkeypatch):
+    used = []
+    monkeypatch.setattr(runtime, "device", lambda: "GPU, in name")
+    monkeypatch.setattr(training, "_compiles_better", lambda: False)
+    save = training.Trainer.save
+    monkeypatch.setattr(
+        training.Trainer, "save", lambda self: save(self) or used.append(keras.config.dtype_policy().name)
+    )
+    try:
+        assert command.main([*toy, "--minutes", "0.005", "--dtype", "float16"]) == 0
+        assert keras.config.dtype_policy().name == "float32"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert set(used) == {"mixed_bfloat16"}
+    errors = weights.describe(tmp_path / "export" / "resnet18_half")["about"]["rounding error"]
+    assert 0 < max(errors.values()) < 2e-3  # bfloat16 itself would be beyond
 
 
 def test_the_command_trains_every_deep_network_for_every_objective():

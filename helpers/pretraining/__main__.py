@@ -60,6 +60,10 @@ def arguments() -> argparse.ArgumentParser:
 def train(options) -> bool:
     """Train, or go on training, and export the weights once they are done; return whether they are."""
     folder = options.resume
+    done = folder / "export" / options.network
+    if (done / "manifest.json").is_file():
+        say(f"{done} holds finished weights: delete that folder to train on, or give another --resume.")
+        return True
     side = round(1.2 * options.size)  # leaves room for shifts and zoom
     pool = fill(folder / "pool.npy", options.categories, options.images, side, options.seed, options.workers)
 
@@ -87,7 +91,11 @@ def train(options) -> bool:
         return False
     trainer.finish()
     backbone.model.save_weights(folder / f"{options.network}.weights.h5")
-    export(backbone, trainer, folder / "export", options.dtype)
+    # what rounding costs, and what --evaluate finds in the same call, is measured in single precision
+    keras.config.set_dtype_policy("float32")
+    single = backbones.load(options.network, "random", size=options.size, seed=options.seed)
+    single.model.set_weights(backbone.model.get_weights())
+    export(single, trainer, folder / "export", options.dtype)
     return True
 
 

@@ -6,10 +6,10 @@ any. Whatever the second one reaches, training cannot claim. Beside them stands 
 and always naming the largest class.
 
 Every image is named by a probe that has seen neither it nor an image of its group (views of one original, neighbouring
-crops of one picture), and the answer is right or wrong. Accuracies are means of these answers; their intervals come from a
-bootstrap (`Resampling`) that draws groups of images, the same ones for every network, so that what is hard for all of
-them cancels out of a difference. Random weights are drawn several times, and the draws are drawn as well. The weights
-of our own were trained once: how much another training would differ is not in any interval.
+crops of one picture), and the answer is right or wrong. Accuracies are means of these answers; their intervals come
+from a bootstrap (`Resampling`) that draws groups of images, the same ones for every network, so that what is hard for
+all of them cancels out of a difference. Random weights are drawn several times, and the draws are drawn as well. The
+weights of our own were trained once: how much another training would differ is not in any interval.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def measure(
     ValueError
         If a number or the name of a set is wrong, or a class of a set has too few images.
     """
-    started = time.monotonic()
+    started, commit = time.monotonic(), runtime.commit()
     check_whole(draws, "draws", 1)
     check_whole(images, "images", 2)
     folder = Path(folder).expanduser()
@@ -247,7 +247,7 @@ def measure(
             "seconds": round(time.monotonic() - started),
             "device": runtime.device(),
             "versions": runtime.versions(),
-            "commit": runtime.commit(),
+            "commit": commit,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seed": seed,
         },

@@ -148,7 +148,8 @@ class Trainer:
 
     Every draw depends on the seed and the number of the step alone, and a checkpoint holds the weights, the
     optimiser's state, their moving average and the time spent. A training that was interrupted right after a
-    checkpoint thus ends with the same weights, number for number, as one that was not.
+    checkpoint thus ends with the same weights, number for number, as one that was not, if the clock says the same: the
+    learning rate follows the time spent.
 
     Parameters
     ----------
@@ -169,6 +170,11 @@ class Trainer:
     def __init__(self, model, pool, mirrored, recipe: Recipe, folder: Path, clock=time.monotonic, report=print):
         if recipe.size > pool.shape[2]:
             raise ValueError(f"A crop of {recipe.size} pixels does not fit images of {pool.shape[2]}: ask for less.")
+        if recipe.batch_size > pool.shape[0] * pool.shape[1]:
+            raise ValueError(
+                f"A batch of {recipe.batch_size} does not fit a pool of {pool.shape[0] * pool.shape[1]} images: "
+                f"ask for a smaller batch, or for more images."
+            )
         self.model, self.pool, self.recipe, self.folder = model, pool, recipe, Path(folder)
         self.mirrored = np.asarray(mirrored, bool)
         self.objective = OBJECTIVES[recipe.objective]
@@ -197,7 +203,8 @@ class Trainer:
     def save(self) -> None:
         """Write ``state.npz`` in one step."""
         arrays = {f"variable_{i}": ops.convert_to_numpy(variable) for i, variable in enumerate(self.state)}
-        arrays["progress"] = np.array(json.dumps(asdict(self.progress)))
+        told = {"progress": asdict(self.progress), "recipe": asdict(self.recipe)}
+        arrays["told"] = np.array(json.dumps(told))
         replace_file(self.folder / "state.npz", lambda stream: np.savez(stream, **arrays))
 
     def restore(self) -> bool:
@@ -206,19 +213,24 @@ class Trainer:
         Raises
         ------
         ValueError
-            If it belongs to another network.
+            If it belongs to another network or recipe. The time alone may be another.
         """
         path = self.folder / "state.npz"
         if not path.exists():
             return False
         with np.load(path, allow_pickle=False) as stored:
             arrays = [stored[f"variable_{i}"] for i in range(len(stored.files) - 1)]
-            progress = json.loads(str(stored["progress"]))
+            told = json.loads(str(stored["told"]))
         if [array.shape for array in arrays] != [tuple(variable.shape) for variable in self.state]:
             raise ValueError(f"{path.name} is a checkpoint of another network: give another folder.")
+        ours = asdict(self.recipe)
+        if other := [name for name in ours if name != "seconds" and told["recipe"].get(name) != ours[name]]:
+            raise ValueError(
+                f"{path.name} was trained with another {', '.join(other)}: give the same, or another folder."
+            )
         for variable, array in zip(self.state, arrays, strict=True):
             variable.assign(array)
-        self.progress = Progress(**progress)
+        self.progress = Progress(**told["progress"])
         return True
 
     # steps
