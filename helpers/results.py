@@ -345,7 +345,7 @@ _OF_EACH_TARGET = {"suite", "case", "contender", "amount", "unit"}
 _OF_EACH_TARGET |= {"measure", "words", "goal", "at_least", "measured", "verdict"}
 _OF_EACH_RUN = {"commit", "processor", "cores", "backend", "versions", "rounds", "seconds"}
 _OF_EACH_ROW = {"suite", "case", "contender", "peer", "amount", "unit", "run"}
-_OF_A_TIME = {"seconds", "median", "scaled", "bound", "counts", "peak_bytes", "measures"}
+_OF_A_TIME = {"seconds", "median", "scaled", "rough", "counts", "peak_bytes", "measures"}
 
 
 def load_timings(folder: Path | str) -> dict[str, Timings]:

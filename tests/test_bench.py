@@ -12,7 +12,7 @@ from bench import __main__ as command
 from bench import report, suites
 from bench.__main__ import main
 from bench.record import record
-from bench.runner import Absent, Contender, Suite, compare, counts_to_run, is_bound, project
+from bench.runner import Absent, Contender, Suite, compare, counts_to_run, is_rough, project
 
 from helpers import results
 
@@ -194,17 +194,17 @@ def test_scaling_counts_once_what_every_run_costs():
     assert project(measured, 40) == measured[40]
 
 
-def test_noise_cannot_scale_below_what_was_measured_and_makes_it_a_lower_bound():
+def test_noise_cannot_scale_below_what_was_measured_and_makes_it_a_rough_guess():
     measured = {1: 2.0, 10: 1.5}
     assert project(measured, 1000) == 1.5
-    assert is_bound([measured], 1000)
-    assert not is_bound([measured], 10)
+    assert is_rough([measured], 1000)
+    assert not is_rough([measured], 10)
 
 
-def test_one_bad_round_of_three_makes_no_lower_bound():
+def test_one_bad_round_of_three_makes_no_rough_guess():
     good, bad = {1: 1.0, 10: 3.0}, {1: 4.0, 10: 3.0}
-    assert not is_bound([good, bad, good], 1000)
-    assert is_bound([bad, good, bad], 1000)
+    assert not is_rough([good, bad, good], 1000)
+    assert is_rough([bad, good, bad], 1000)
 
 
 # The suites
@@ -218,8 +218,8 @@ def test_ratios_are_against_the_fastest_peer_and_not_against_ours():
         "unknown peer": (15.0, True, True),
     }
     rows = [
-        {"contender": name, "median": median, "peer": peer, "bound": bound, "peak_bytes": 800, "measures": {}}
-        for name, (median, peer, bound) in kinds.items()
+        {"contender": name, "median": median, "peer": peer, "rough": rough, "peak_bytes": 800, "measures": {}}
+        for name, (median, peer, rough) in kinds.items()
     ]
     suites.measure_against_peers({"n": 10}, rows)
     assert [row["measures"].get("× fastest peer") for row in rows] == [30.0, 1.0, 0.5, None]
@@ -228,7 +228,7 @@ def test_ratios_are_against_the_fastest_peer_and_not_against_ours():
 
 
 def test_both_engines_of_permanova_are_compared_with():
-    row = {"peer": True, "bound": False, "peak_bytes": 0}
+    row = {"peer": True, "rough": False, "peak_bytes": 0}
     usual = row | {"contender": "scikit-bio permanova", "median": 90.0, "measures": {}}
     compiled = row | {"contender": "scikit-bio permanova, numba", "median": 6.0, "measures": {}}
     ours = row | {"contender": "ours, shifts", "median": 2.0, "peer": False, "measures": {}}
@@ -238,7 +238,7 @@ def test_both_engines_of_permanova_are_compared_with():
 
 
 def test_the_rate_counts_each_product_of_two_rows_once():
-    row = {"peer": False, "bound": False, "peak_bytes": 0, "notes": {}}
+    row = {"peer": False, "rough": False, "peak_bytes": 0, "notes": {}}
     rows = [
         row | {"contender": suites.PRODUCT, "median": 2.0, "measures": {}},
         row | {"contender": "ours", "median": 4.0, "peak_bytes": 2**30 + 400, "measures": {}, "notes": {"Gram s": 1.0}},
@@ -361,7 +361,7 @@ LATER = MACHINE | {"date": "2026-03-04T05:06:07+00:00", "commit": "bbb"}
 
 def timed(case, ratio, contender="ours, shifts", amount=999, suite="permutations", **changes):
     row = {"suite": suite, "case": case, "contender": contender, "peer": False, "amount": amount, "unit": "pairs"}
-    row |= {"seconds": [1.0, 3.0], "median": 2.0, "scaled": False, "bound": False, "counts": [amount]}
+    row |= {"seconds": [1.0, 3.0], "median": 2.0, "scaled": False, "rough": False, "counts": [amount]}
     return row | {"peak_bytes": 2**20, "notes": {}, "measures": {"× fastest peer": ratio}} | changes
 
 
@@ -493,7 +493,7 @@ def test_the_command_names_a_damaged_file_before_it_times_anything(tmp_path, mon
 
 def test_the_table_marks_what_is_scaled_what_is_fastest_and_who_is_absent():
     row = {"suite": "permutations", "case": suites.LARGE, "amount": 999, "unit": "permutations"}
-    timed = {"seconds": [1.0], "counts": [1, 4], "peak_bytes": 2**20, "notes": {}, "bound": False}
+    timed = {"seconds": [1.0], "counts": [1, 4], "peak_bytes": 2**20, "notes": {}, "rough": False}
     measures = {"× fastest peer": 1.0, "fastest peer": "slow"}
     rows = [
         row | timed | {"contender": "slow", "peer": True, "median": 123.4, "scaled": True, "measures": measures},

@@ -89,7 +89,7 @@ def tables(found: dict) -> str:
         parts += [f"{heading}\n{_suite_table(rows)}", *_absences(rows)]
     parts.append(
         "Medians of the rounds, in seconds; * the fastest peer; ~ scaled from a run of as many units as `run` says, "
-        "\n> scaled too, but hardly slower than a run of one unit, and so a lower bound"
+        "\n? scaled too, but from runs that hardly differ: a rough guess, which enters no ratio"
     )
     parts.append(f"Targets\n{_targets_table(found['targets'])}")
     return "\n\n".join(parts)
@@ -112,7 +112,7 @@ def _suite_table(rows: list[dict]) -> str:
 def _cells(row: dict, measures: list[str]) -> list[str]:
     return [
         row["contender"] + (" *" if row["measures"].get("fastest peer") == row["contender"] else ""),
-        (">" if row["bound"] else "~" if row["scaled"] else "") + three_digits(row["median"]),
+        ("?" if row["rough"] else "~" if row["scaled"] else "") + three_digits(row["median"]),
         f"{max(row['counts']):,}" if row["scaled"] else "all",
         str(len(row["seconds"])),
         f"{row['peak_bytes'] / 2**20:,.0f}",

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Absent", "Contender", "Suite", "compare", "counts_to_run", "is_bound", "project"]
+__all__ = ["Absent", "Contender", "Suite", "compare", "counts_to_run", "is_rough", "project"]
 
 
 class Absent(Exception):
@@ -105,7 +105,7 @@ def compare(
     -------
     list of dict
         ``suite``, ``case``, ``contender``, ``peer``, ``amount`` and ``unit``; then either ``absent``, the reason,
-        or ``seconds`` (one for each round), ``median``, ``scaled``, ``bound`` (whether the seconds are a lower bound),
+        or ``seconds`` (one for each round), ``median``, ``scaled``, ``rough`` (whether the seconds are a rough guess),
         ``counts`` (the amounts that were really run), ``peak_bytes``, ``notes`` (from `Suite.judge`) and ``measures``.
     """
     rows = []
@@ -165,13 +165,13 @@ def project(seconds: dict[int, float], amount: int) -> float:
     return seconds[high] + slope * (amount - high)
 
 
-def is_bound(rounds: Sequence[dict[int, float]], amount: int) -> bool:
-    """Return whether scaling to an amount yields no more than a lower bound.
+def is_rough(rounds: Sequence[dict[int, float]], amount: int) -> bool:
+    """Return whether scaling to an amount yields no more than a rough guess.
 
     That is so where the larger run took hardly longer than the least one: their difference may be noise. A peer
-    with a lower bound is no fastest peer.
+    with a rough guess is no fastest peer.
 
-    >>> is_bound([{1: 3.0, 11: 5.0}], 101), is_bound([{1: 3.0, 11: 3.1}], 101), is_bound([{1: 3.0, 11: 3.1}], 11)
+    >>> is_rough([{1: 3.0, 11: 5.0}], 101), is_rough([{1: 3.0, 11: 3.1}], 101), is_rough([{1: 3.0, 11: 3.1}], 11)
     (False, True, False)
     """
     seconds = _medians(rounds)
@@ -232,7 +232,7 @@ def _row(suite: Suite, case: dict, amount: int, worker, outcome: dict) -> dict:
         "seconds": seconds,
         "median": project(_medians(outcome["rounds"]), amount),
         "scaled": amount not in outcome["rounds"][0],
-        "bound": is_bound(outcome["rounds"], amount),
+        "rough": is_rough(outcome["rounds"], amount),
         "counts": sorted(outcome["rounds"][0]),
         "peak_bytes": outcome["peak_bytes"],
         "notes": outcome["notes"],

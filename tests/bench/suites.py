@@ -152,10 +152,10 @@ def at_most(entries: float, least: int = 2):
 
 def compare_with_fastest_peer(rows: list[dict]) -> None:
     """Add how many times faster each row is than the fastest peer, and who that is."""
-    peers = [row for row in rows if row["peer"] and not row["bound"]]
+    peers = [row for row in rows if row["peer"] and not row["rough"]]
     fastest = min(peers, key=lambda row: row["median"], default=None)
     for row in rows:
-        if fastest and not row["bound"]:
+        if fastest and not row["rough"]:
             row["measures"]["× fastest peer"] = fastest["median"] / row["median"]
             row["measures"]["fastest peer"] = fastest["contender"]
 
@@ -170,9 +170,9 @@ def measure_against_peers(case: dict, rows: list[dict]) -> None:
 def measure_permutations(case: dict, rows: list[dict]) -> None:
     """Add also the ratio to `permanova` as scikit-bio calls it unless it is told otherwise: on its Cython engine."""
     measure_against_peers(case, rows)
-    usual = next((row for row in rows if row["contender"] == PERMANOVA and not row["bound"]), None)
+    usual = next((row for row in rows if row["contender"] == PERMANOVA and not row["rough"]), None)
     for row in rows:
-        if usual and not row["bound"]:
+        if usual and not row["rough"]:
             row["measures"]["× permanova"] = usual["median"] / row["median"]
 
 

@@ -211,10 +211,10 @@ def _legend(rows: Sequence[Mapping]) -> str:
     told = ["Seconds are medians over the rounds."]
     if _any_scaled(rows):
         told.append("~: scaled from a run of fewer units.")
-    if any(row["bound"] for row in rows):
+    if any(row["rough"] for row in rows):
         told.append(
-            "&gt;: scaled, too, but the larger run took hardly longer than a run of one unit, so it is a lower bound "
-            "and enters no ratio."
+            "?: scaled, too, but the larger run took hardly longer than a run of one unit: this is a rough guess, "
+            "which enters no ratio."
         )
     return f"<p>{' '.join(told)}</p>"
 
@@ -233,7 +233,7 @@ def _group(told: Timings, name: str, rows: Sequence[Mapping], measure: str, othe
 
 def _row(row: Mapping, measure: str, others: Sequence[str]) -> str:
     fastest = " <small>the fastest peer</small>" if row["measures"].get("fastest peer") == row["contender"] else ""
-    sign = "&gt; " if row["bound"] else "~ " if row["scaled"] else ""
+    sign = "? " if row["rough"] else "~ " if row["scaled"] else ""
     ran = f"{max(row['counts']):,} of {row['amount']:,}" if row["scaled"] else "all"
     cells = (
         sign + three_digits(row["median"]),
