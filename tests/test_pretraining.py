@@ -469,12 +469,12 @@ def test_on_a_gpu_training_is_in_mixed_precision_and_what_rounding_costs_is_not(
         training.Trainer, "save", lambda self: save(self) or used.append(keras.config.dtype_policy().name)
     )
     try:
-        assert command.main([*toy, "--minutes", "0.005", "--dtype", "float16"]) == 0
+        assert command.main([*toy, "--minutes", "0.005", "--dtype", "float16", "--export", str(tmp_path / "own")]) == 0
         assert keras.config.dtype_policy().name == "float32"
     finally:
         keras.config.set_dtype_policy("float32")
     assert set(used) == {"mixed_bfloat16"}
-    errors = weights.describe(tmp_path / "export" / "resnet18_half")["about"]["rounding error"]
+    errors = weights.describe(tmp_path / "own" / "resnet18_half")["about"]["rounding error"]
     assert 0 < max(errors.values()) < 2e-3  # bfloat16 itself would be beyond
 
 

@@ -31,7 +31,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=60, help="of the whole training, however often it is resumed")
     parser.add_argument("--piece", type=float, metavar="MINUTES", help="of this call; the next one goes on")
     parser.add_argument(
-        "--size", type=int, default=96, help="pixels of a crop (at 107 the last stage of inception_v3 is 2 x 2)"
+        "--size", type=int, default=96, help="pixels of what the network sees (at 107 inception_v3 ends with 2 x 2)"
     )
     parser.add_argument("--batch", type=int, default=128, help="images of a step, each with all its views")
     parser.add_argument("--peak", type=float, default=2e-3, help="largest learning rate")
@@ -39,6 +39,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=int, default=84, help="rendered per category")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
+    parser.add_argument(
+        "--export", type=Path, metavar="DIR", help="where the weights go when training ends (by default DIR/export)"
+    )
     parser.add_argument("--dtype", default="int8", choices=("int8", "float16"), help="of the exported kernels")
     parser.add_argument(
         "--evaluate", type=Path, metavar="DIR", help="compare the weights exported to DIR with random ones"
@@ -60,7 +63,8 @@ def arguments() -> argparse.ArgumentParser:
 def train(options) -> bool:
     """Train, or go on training, and export the weights once they are done; return whether they are."""
     folder = options.resume
-    done = folder / "export" / options.network
+    target = options.export or folder / "export"
+    done = target / options.network
     if (done / "manifest.json").is_file():
         say(f"{done} holds finished weights: delete that folder to train on, or give another --resume.")
         return True
@@ -95,7 +99,7 @@ def train(options) -> bool:
     keras.config.set_dtype_policy("float32")
     single = backbones.load(options.network, "random", size=options.size, seed=options.seed)
     single.model.set_weights(backbone.model.get_weights())
-    export(single, trainer, folder / "export", options.dtype)
+    export(single, trainer, target, options.dtype)
     return True
 
 
@@ -145,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
         from .evaluation import record, table
 
         try:
-            found = record(options.network, options.evaluate, options.record, others=options.sets)
+            found = record(options.network, options.evaluate, options.record, others=options.sets, size=options.size)
         except (OSError, ValueError) as error:
             sys.exit(str(error))
         say(table(found))
