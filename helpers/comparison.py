@@ -437,13 +437,13 @@ def _also_first(found: Sequence[Standing]) -> list[Record]:
     return [standing.record for standing in found[1:] if standing.first == 1]
 
 
-def _findings(rows: Sequence[Record]) -> str:
+def _findings(data: str, rows: Sequence[Record]) -> str:
     """Say what the numbers of one data set show."""
     distinct = _distinct(rows)
     compared = [key for key in _compared() if len(standings(distinct, key)) > 1]
     if not compared:
         return "<p>There is nothing to compare yet: no measure is known for two rows.</p>"
-    return "\n".join(filter(None, [_leaders(distinct, compared), _gains(rows), _supervised(distinct)]))
+    return "\n".join(filter(None, [_leaders(distinct, compared), _gains(data, rows), _supervised(distinct)]))
 
 
 def _leaders(rows: Sequence[Record], compared: Sequence[str]) -> str:
@@ -468,7 +468,7 @@ def _leader(rows: Sequence[Record], key: str) -> str:
     return f"{sentence}; {_joined(named)} may be first as well."
 
 
-def _gains(rows: Sequence[Record]) -> str:
+def _gains(data: str, rows: Sequence[Record]) -> str:
     """Return a table of what training adds: each method less the untrained network, clear or not."""
     methods = [row for row in _distinct(rows) if row.kind == "method"]
     if not methods:
@@ -491,7 +491,7 @@ within the noise.</caption>
 {lines}
 </tbody>
 </table>"""
-    return f"<p>{_beaten(methods, rows)}</p>\n" + _scrolling(f"What training adds on {rows[0].data}", table)
+    return f"<p>{_beaten(methods, rows)}</p>\n" + _scrolling(f"What training adds on {data}", table)
 
 
 def _gain(row: Record, rows: Sequence[Record], key: str, comparisons: int) -> str:
@@ -548,7 +548,7 @@ def _joined(parts: Sequence[str]) -> str:
 
 def _section(data: str, rows: Sequence[Record]) -> str:
     heading = f'<h2 id="comparison-{slug(data)}">On {escape(data)}</h2>'
-    return "\n".join([heading, _rank_picture(data, _distinct(rows)), _findings(rows)])
+    return "\n".join([heading, _rank_picture(data, _distinct(rows)), _findings(data, rows)])
 
 
 def _distinct(rows: Sequence[Record]) -> list[Record]:

@@ -454,6 +454,17 @@ def test_rows_scored_on_other_images_of_the_same_set_are_not_compared():
     assert "contrastive leads" in sentences(rows, "digits other chapter")
 
 
+def test_every_table_that_scrolls_has_a_name_of_its_own():
+    rows = [
+        on_images(digest, *what, kind=kind, chapter=chapter)
+        for digest, chapter in (("a", "one-chapter"), ("b", "other-chapter"))
+        for *what, kind in (("untrained network", 0.3, "baseline"), ("contrastive", 0.6, "method"))
+    ]
+    names = [region["aria-label"] for region in page(rows).select("[role=region]")]
+    assert len(names) > 2
+    assert len(set(names)) == len(names)
+
+
 def test_rows_of_several_chapters_on_the_same_images_are_compared():
     rows = [
         on_images("a", "raw pixels", 0.9, kind="baseline", chapter="one-chapter"),
