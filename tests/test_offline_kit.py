@@ -279,6 +279,23 @@ def test_a_full_disk_is_told_before_anything_is_fetched(teaching, root, built, t
         run(teaching, root, tmp_path / "kit")
 
 
+def test_what_has_come_is_measured_while_pip_clears_its_folders(teaching, tmp_path, monkeypatch):
+    folder = tmp_path / "incoming"
+    (folder / "pip-unpack" / "inner").mkdir(parents=True)
+    (folder / "one.whl").write_bytes(bytes(5))
+    (folder / "pip-unpack" / "two.whl").write_bytes(bytes(7))
+    assert teaching._size(folder) == 12
+    listed = os.scandir
+
+    def cleared(path):
+        if Path(path).name == "pip-unpack":
+            os.rename(path, tmp_path / "gone")
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", cleared)
+    assert teaching._size(folder) == 5
+
+
 def test_wheels_that_are_whole_are_not_fetched_again_and_a_cut_one_is(teaching, root, built, monkeypatch):
     kit = teaching.Kit(root=root, packages=("tqdm", "pyyaml"))
     wheels = teaching.choose_wheels(kit)

@@ -13,6 +13,7 @@ end: whatever goes wrong before, an earlier kit is still there.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import re
@@ -352,13 +353,12 @@ def _run_with_bar(command: list, incoming: Path, total: int, bar: tqdm, kit: Kit
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes of the files in a folder, some of which may vanish meanwhile."""
+    """Return the bytes of the files in a folder; files and folders in it may vanish meanwhile."""
     found = 0
-    for path in folder.rglob("*"):
-        try:
-            found += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue
+    for place, _, files in os.walk(folder):  # which passes over folders that are gone
+        for file in files:
+            with contextlib.suppress(FileNotFoundError):
+                found += os.stat(os.path.join(place, file)).st_size
     return found
 
 
