@@ -39,6 +39,16 @@ def sleeper(seconds: float):
     return lambda case, folder: lambda count: time.sleep(seconds)
 
 
+def waking(seconds: float):
+    """Be slow once, in the first run after data were prepared."""
+
+    def prepare(case, folder):
+        waits = iter([seconds])
+        return lambda count: time.sleep(next(waits, 0.0))
+
+    return prepare
+
+
 def hoarder(mebibytes: int):
     """Hold memory while it is prepared, and as much again while it runs."""
 
@@ -112,7 +122,18 @@ def entries(diary, case: int) -> list[str]:
 def test_contenders_take_turns_in_every_round(diary):
     one, other = (Contender(name, diarist, {"name": name, "diary": str(diary)}) for name in "ab")
     compare(suite(one, other), rounds=3)
-    assert entries(diary, 2) == ["a 2 10", "a 2 100", "b 2 10", "b 2 100"] * 3
+    assert entries(diary, 2) == ["a 2 1", "a 2 10", "a 2 100", "b 2 1", "b 2 10", "b 2 100"] * 3
+
+
+def test_the_start_of_a_turn_is_not_timed_as_part_of_its_least_amount():
+    rows = compare(suite(Contender("a", waking, {"seconds": 0.2})), rounds=2)
+    assert all(seconds < 0.2 for row in rows for seconds in row["seconds"])
+
+
+def test_a_single_amount_is_run_once_in_a_turn(diary):
+    one = Contender("a", diarist, {"name": "a", "diary": str(diary)})
+    compare(suite(one, amounts=lambda case: (10,)), rounds=2)
+    assert entries(diary, 1) == ["a 1 10"] * 2
 
 
 def test_every_contender_is_warmed_up_before_the_first_case(diary):
@@ -124,8 +145,8 @@ def test_every_contender_is_warmed_up_before_the_first_case(diary):
 def test_a_slow_contender_does_less_and_is_marked_as_scaled(diary):
     slow = Contender("a", diarist, {"name": "a", "diary": str(diary)}, most=lambda case: 7 * case["n"])
     rows = compare(suite(slow), rounds=1)
-    assert entries(diary, 1) == ["a 1 1", "a 1 7"]
-    assert entries(diary, 2) == ["a 2 1", "a 2 10"]
+    assert entries(diary, 1) == ["a 1 1", "a 1 1", "a 1 7"]
+    assert entries(diary, 2) == ["a 2 1", "a 2 1", "a 2 10"]
     assert [(row["case"]["n"], row["amount"], row["scaled"]) for row in rows] == [
         (1, 10, True),
         (1, 100, True),

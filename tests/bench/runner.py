@@ -201,11 +201,21 @@ def _take_turns(workers, suite: Suite, case: dict, folder: Path, rounds: int) ->
             spent = sum(sum(seconds.values()) for seconds in outcome["rounds"])
             if "absent" not in outcome and spent <= suite.allowance(case):
                 with _absences(outcome):
-                    outcome["rounds"].append({count: worker.run(count) for count in counts[worker.name]})
+                    outcome["rounds"].append(_turn(worker, counts[worker.name]))
     for worker in workers:
         with _absences(outcomes[worker.name]):
             outcomes[worker.name] |= worker.finish()
     return outcomes
+
+
+def _turn(worker, counts: Sequence[int]) -> dict[int, float]:
+    """Return the seconds of each amount of work; where there are several, the first does not pay for the start.
+
+    While the others had their turns a process lost its caches, and perhaps its place in memory.
+    """
+    if len(counts) > 1:
+        worker.run(1)  # not timed
+    return {count: worker.run(count) for count in counts}
 
 
 @contextlib.contextmanager
