@@ -193,15 +193,19 @@ def table(values, rows: Sequence[str], columns: Sequence[str], x: str, y: str, a
     ax = ax or plt.subplots(figsize=(1.6 + 1.1 * len(columns), 0.6 + 0.36 * len(rows)))[1]
     low, high = values.min(axis=0), values.max(axis=0)
     shades = 0.75 * (values - low) / np.where(high > low, high - low, 1)
-    ax.imshow(shades, cmap="Greys", vmin=0, vmax=1, aspect="auto")
-    for (row, column), value in np.ndenumerate(values):
-        ink = "white" if shades[row, column] > 0.55 else "black"
-        ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink)
-    ax.set(xlabel=x, ylabel=y, xticks=range(len(columns)), yticks=range(len(rows)))
-    ax.set_xticklabels(columns)
-    ax.set_yticklabels(rows)
-    ax.grid(False)
+    _write_on_shades(ax, shades, [[f"{value:.2f}" for value in row] for row in values])
+    ax.set(xlabel=x, ylabel=y, xticklabels=columns, yticklabels=rows)
     return ax
+
+
+def _write_on_shades(ax, shades, texts, **style):
+    """Draw a table of texts, each on its shade of grey (0 is white, 1 is black) in an ink that is read on it."""
+    ax.imshow(shades, cmap="Greys", vmin=0, vmax=1, aspect="auto")
+    for (row, column), shade in np.ndenumerate(shades):
+        ink = "white" if shade > 0.62 else "black"  # here both have the same contrast
+        ax.text(column, row, texts[row][column], ha="center", va="center", color=ink, **style)
+    ax.set(xticks=range(shades.shape[1]), yticks=range(shades.shape[0]))
+    ax.grid(False)
 
 
 def counts(labels, groups, ax=None, title: str = ""):
@@ -219,13 +223,9 @@ def counts(labels, groups, ax=None, title: str = ""):
     """
     ax = ax or plt.subplots(figsize=(3.5, 3.3))[1]
     table = contingency_matrix(labels, groups)
-    ax.imshow(table, cmap="Greys", aspect="equal")
-    for (row, column), count in np.ndenumerate(table):
-        if count:
-            shade = "white" if count > table.max() / 2 else "black"
-            ax.text(column, row, count, ha="center", va="center", fontsize=7, color=shade)
-    ax.set(title=title, xlabel="group", ylabel="class", xticks=range(table.shape[1]), yticks=range(table.shape[0]))
-    ax.grid(False)
+    texts = [[str(count) if count else "" for count in row] for row in table]
+    _write_on_shades(ax, table / table.max(), texts, fontsize=7)
+    ax.set(title=title, xlabel="group", ylabel="class", aspect="equal")
     return ax
 
 
@@ -265,15 +265,11 @@ def confusion(labels, predicted, class_names: Sequence[str], ax=None, title: str
     sizes = table.sum(axis=1)
     shares = table / np.maximum(sizes, 1)[:, None]
     ax = ax or plt.subplots(figsize=(1.8 + 0.8 * size, 1.2 + 0.7 * size))[1]
-    ax.imshow(shares, cmap="Greys", vmin=0, vmax=1, aspect="auto")
-    for (row, column), count in np.ndenumerate(table):
-        shade = "white" if shares[row, column] > 0.62 else "black"
-        text = f"{count}\n{100 * shares[row, column]:.0f} %"
-        ax.text(column, row, text, ha="center", va="center", fontsize=8, color=shade)
+    pairs = [zip(*both, strict=True) for both in zip(table, shares, strict=True)]
+    texts = [[f"{count}\n{100 * share:.0f} %" for count, share in row] for row in pairs]
+    _write_on_shades(ax, shares, texts, fontsize=8)
     named = [f"{name} ({count})" for name, count in zip(class_names, sizes, strict=True)]
-    ax.set(title=title, xlabel="predicted", ylabel="class (images)", xticks=range(size), yticks=range(size))
-    ax.set(xticklabels=class_names, yticklabels=named)
-    ax.grid(False)
+    ax.set(title=title, xlabel="predicted", ylabel="class (images)", xticklabels=class_names, yticklabels=named)
     return ax
 
 

@@ -17,7 +17,7 @@ from IPython import get_ipython
 from IPython.display import display
 from PIL import Image
 
-from .plots import PALETTE
+from .plots import PALETTE, marker
 
 __all__ = ["STATES", "Explorer", "LiveCurve"]
 
@@ -96,9 +96,10 @@ class LiveCurve(keras.callbacks.Callback):
         names = list(dict.fromkeys(label.rsplit(", ", 1)[0] for label in self.curves))
         for label, losses in self.curves.items():
             name, _, ending = label.rpartition(", ")
-            colour = PALETTE[names.index(name or label) % len(PALETTE)]
-            style = "--" if ending == "validation" else "-"
-            ax.plot(range(1, len(losses) + 1), losses, style, color=colour, label=label)
+            number = names.index(name or label)
+            style = {"color": PALETTE[number % len(PALETTE)], "linestyle": "--" if ending == "validation" else "-"}
+            marks = {"marker": marker(number), "markevery": max(1, self.epochs // 10), "markersize": 5}
+            ax.plot(range(1, len(losses) + 1), losses, label=label, **style, **marks)
         ax.set(xlabel="epoch", ylabel="loss", title=self.title, xlim=(0.8, self.epochs + 0.2))
         ax.set_yscale("log" if self.log else "linear")
         ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
+from bs4 import BeautifulSoup
 
 from helpers import results
 
@@ -237,20 +239,26 @@ def test_the_book_says_that_nothing_was_recorded_or_shows_it_beside_its_own_run(
     monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
     from course_site.chapters import recorded_html
 
-    assert "No full run has been recorded yet" in recorded_html({}, [], tmp_path, "")
+    assert "No full run has been recorded yet" in recorded_html({}, [], [], tmp_path, "")
     measures = {"knn": [0.5, 0.7], "linear_probe": [0.9, 0.9]}
     row = results.Record("some-chapter", "raw <pixels>", "baseline", "digits", 64, [0, 1], measures)
     here = results.Record("some-chapter", "raw <pixels>", "baseline", "digits", 64, [0], {**measures, "knn": [0.4]})
     run = {"profile": "full", "seconds": 61.2, "device": "a GPU", "backend": "jax", "commit": "abc"}
     run["finished"] = "2026-01-02T03:04:05+00:00"
-    claims = [results.Claim("some-chapter", "digits", "It does not.", [-1.0], 0)]
-    html = recorded_html({"some-chapter": results.Recorded(run, [row], claims)}, [here], tmp_path, "../")
-    for part in (
-        "raw &lt;pixels&gt;",
-        "0.600</td>",
-        "0.400</td>",
-        "0 of its 1 claims held",
-        "Did not hold: It does not.",
-    ):
-        assert part in html
-    assert "not run" in recorded_html({"some-chapter": results.Recorded(run, [row], [])}, [], tmp_path, "../")
+    claims = [results.Claim("some-chapter", "digits", "It does < or not.", [-1.0, 0.25], 0)]
+    decided = [replace(claims[0], values=[0.125, 0.25])]
+
+    def tables(*here, claims=claims):
+        html = recorded_html({"some-chapter": results.Recorded(run, [row], claims)}, *here, tmp_path, "../")
+        page = BeautifulSoup(html, "html.parser")
+        return page, [[cell.get_text() for cell in table.tbody.find_all(["th", "td"])] for table in page("table")]
+
+    page, (claimed, scored) = tables([here], decided)
+    assert "0 of its 1 claims held" in page.get_text()
+    assert claimed == ["It does < or not.", "at least 0", "-1, 0.25 does not hold", "0.125, 0.25"]
+    assert scored == ["raw <pixels>", "digits", "0.600 ± 0.141", "0.400", "0.900 ± 0.000", "0.900 ± 0.000"]
+    labels = [region["aria-label"] for region in page(role="region")]
+    assert len({*labels}) == 2  # each table that scrolls has a name of its own
+    _, (claimed, scored) = tables([], [])
+    assert claimed[-1] == scored[-1] == "not run"
+    assert len(tables([], [], claims=[])[1]) == 1

@@ -125,13 +125,14 @@ class StatusDirective(CourseDirective):
 
 
 class RecordedDirective(CourseDirective):
-    """The full runs that are kept in git, beside the rows of this build."""
+    """The full runs that are kept in git, beside the claims and rows of this build."""
 
     def html(self) -> str:
         source = Path(self.env.srcdir)
         recorded = results.load_recorded(source / "data" / "results")
         ordered = {slug: recorded[slug] for slug in self.in_order(recorded)}
-        return chapters.recorded_html(ordered, results.load_readable()[0], source, self.root())
+        here = results.load_readable()[0], results.load_claims()
+        return chapters.recorded_html(ordered, *here, source, self.root())
 
 
 class SpeedDirective(CourseDirective):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
 
-from helpers.results import Record, Recorded
+from helpers.results import Claim, Record, Recorded
+from helpers.scorecard import written
 
 __all__ = ["map_html", "recorded_html", "status_html"]
 
@@ -101,46 +102,77 @@ def _status_row(slug: str, run: Mapping, source: Path, root: str) -> str:
     )
 
 
-def recorded_html(recorded: Mapping[str, Recorded], here: list[Record], source: Path, root: str) -> str:
-    """Return for each recorded run what it took, and its rows beside those of this build."""
+def recorded_html(
+    recorded: Mapping[str, Recorded], here: Sequence[Record], claims_here: Sequence[Claim], source: Path, root: str
+) -> str:
+    """Return for each recorded run what it took, and its claims and rows beside those of this build."""
     if not recorded:
         return "<p>No full run has been recorded yet.</p>\n"
-    return "".join(_recorded_chapter(slug, told, here, source, root) for slug, told in recorded.items())
+    parts = []
+    for slug, told in recorded.items():
+        rows = {(row.data, row.method): row for row in here if row.chapter == slug}
+        claims = {claim.sentence: claim for claim in claims_here if claim.chapter == slug}
+        parts += [_recorded_head(slug, told, source, root), _recorded_claims(slug, told.claims, claims)]
+        parts.append(_recorded_rows(slug, told.records, rows))
+    return "".join(parts)
 
 
-def _recorded_chapter(slug: str, told: Recorded, here: list[Record], source: Path, root: str) -> str:
-    run, claims = told.run, told.claims
+def _recorded_head(slug: str, told: Recorded, source: Path, root: str) -> str:
+    run, held = told.run, sum(claim.holds for claim in told.claims)
     notebook = source / "notebooks" / f"{slug}.ipynb"
     title = escape(_opening(notebook)[0] if notebook.exists() else _spoken(slug))
-    held = f" {sum(claim.holds for claim in claims)} of its {len(claims)} claims held." if claims else ""
-    failed = "".join(f"<li>Did not hold: {escape(claim.sentence)}</li>" for claim in claims if not claim.holds)
-    shown = {(row.data, row.method): row for row in here if row.chapter == slug}
-    heads = "".join(
-        f'<th scope="col" class="number">{escape(name)}, {where}</th>'
-        for name in _RECORDED.values()
-        for where in ("recorded", "here")
-    )
-    rows = "".join(_recorded_row(row, shown.get((row.data, row.method))) for row in told.records)
+    kept = f" {held} of its {len(told.claims)} claims held." if told.claims else ""
     return (
         f'<h3><a href="{root}notebooks/{slug}.html">{title}</a></h3>'
         f"<p>Profile {escape(run['profile'])}, {run['seconds']:.0f} seconds on {escape(run['device'])} by "
         f"{escape(run['backend'])}, {datetime.fromisoformat(run['finished']):%Y-%m-%d}, "
-        f"commit {escape(run['commit'] or 'unknown')}.{held}</p>"
-        + (f"<ul>{failed}</ul>" if failed else "")
-        + '<div class="pst-scrollable-table-container" tabindex="0" role="region" '
-        f'aria-label="Recorded run: {title}"><table class="table course-status"><thead><tr>'
-        f'<th scope="col">Features</th><th scope="col">Images</th>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>\n"
+        f"commit {escape(run['commit'] or 'unknown')}.{kept}</p>\n"
     )
+
+
+def _recorded_claims(slug: str, claims: Sequence[Claim], here: Mapping[str, Claim]) -> str:
+    """Return a table of the claims: the value of each seed in the recorded run and in this build's."""
+    if not claims:
+        return ""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(claim.sentence)}</th><td>{escape(claim.band)}</td>'
+        f"<td>{_decided(claim)}</td><td>{_decided(here.get(claim.sentence))}</td></tr>"
+        for claim in claims
+    )
+    heads = ("Claim", "Holds if", "Recorded, each seed", "Here, each seed")
+    return _recorded_table(f"Recorded claims: {_spoken(slug)}", "course-claims", [(head, "") for head in heads], rows)
+
+
+def _decided(claim: Claim | None) -> str:
+    if claim is None:
+        return "not run"
+    values = ", ".join(f"{value:.3g}" for value in claim.values)
+    return values if claim.holds else f"{values} <strong>does not hold</strong>"
+
+
+def _recorded_rows(slug: str, records: Sequence[Record], here: Mapping[tuple, Record]) -> str:
+    """Return a table of the scores: mean and spread over the seeds, in the recorded run and in this build's."""
+    scores = [f"{name}, {where}" for name in _RECORDED.values() for where in ("recorded", "here")]
+    heads = [("Features", ""), ("Images", ""), *((score, "number") for score in scores)]
+    rows = "".join(_recorded_row(row, here.get((row.data, row.method))) for row in records)
+    return _recorded_table(f"Recorded scores: {_spoken(slug)}", "course-status", heads, rows)
 
 
 def _recorded_row(row: Record, here: Record | None) -> str:
     cells = "".join(
-        f'<td class="number">{other.mean(measure):.3f}</td>' if other else '<td class="number">not run</td>'
+        f'<td class="number">{written(other, measure) if other else "not run"}</td>'
         for measure in _RECORDED
         for other in (row, here)
     )
     return f'<tr><th scope="row">{escape(row.method)}</th><td>{escape(row.data)}</td>{cells}</tr>'
+
+
+def _recorded_table(label: str, kind: str, heads: Sequence[tuple[str, str]], rows: str) -> str:
+    head = "".join(f'<th scope="col" class="{sort}">{escape(name)}</th>' for name, sort in heads)
+    return (
+        f'<div class="pst-scrollable-table-container" tabindex="0" role="region" aria-label="{escape(label)}">'
+        f'<table class="table {kind}"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>\n'
+    )
 
 
 def _versions_html(runs: Mapping[str, Mapping]) -> str:
