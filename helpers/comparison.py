@@ -170,7 +170,7 @@ def claims_html(claims: Sequence[Claim]) -> str:
     head = "".join(f'<th scope="col">{title}</th>' for title in heads)
     rows = "".join(
         f'<tr><th scope="row">{escape(claim.sentence)}</th><td>{_chapter_link(claim.chapter)}</td>'
-        f"<td>{', '.join(f'{value:.3g}' for value in claim.values)}</td><td>{escape(claim.band)}</td>"
+        f"<td>{claim.told}</td><td>{claim.band}</td>"
         f"<td>{'yes' if claim.holds else '<strong>no</strong>'}</td></tr>"
         for claim in claims
     )

@@ -141,7 +141,16 @@ class Claim:
     def band(self) -> str:
         """The band in words, for example ``"at least 0.02"``."""
         ends = (("at least", self.least), ("at most", self.most))
-        return " and ".join(f"{words} {end:g}" for words, end in ends if end is not None)
+        return _minus(" and ".join(f"{words} {end:g}" for words, end in ends if end is not None))
+
+    @property
+    def told(self) -> str:
+        """The value of each seed, for example ``"0.031, 0.0274"``."""
+        return _minus(", ".join(f"{value:.3g}" for value in self.values))
+
+
+def _minus(numbers: str) -> str:
+    return numbers.replace("-", "\N{MINUS SIGN}")  # a line may end behind a hyphen, but not behind this
 
 
 @dataclass(frozen=True)

@@ -342,8 +342,7 @@ class Scorecard:
         values = _per_seed(values, self.seeds, "values")
         claim = results.Claim(self.chapter, self.test.name, sentence, values, least, most)
         self._claims[sentence] = claim
-        shown = ", ".join(f"{value:.3g}" for value in values)
-        print(f"{'holds' if claim.holds else 'DOES NOT HOLD'}: {sentence} ({shown}; {claim.band})")
+        print(f"{'holds' if claim.holds else 'DOES NOT HOLD'}: {sentence} ({claim.told}; {claim.band})")
         return claim
 
     def maps(self, method: str) -> dict[str, embedding.Map]:

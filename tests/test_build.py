@@ -255,7 +255,7 @@ def test_the_book_says_that_nothing_was_recorded_or_shows_it_beside_its_own_run(
 
     page, (claimed, scored) = tables([here], decided)
     assert "0 of its 1 claims held" in page.get_text()
-    assert claimed == ["It does < or not.", "at least 0", "-1, 0.25 does not hold", "0.125, 0.25"]
+    assert claimed == ["It does < or not.", "at least 0", "\N{MINUS SIGN}1, 0.25 does not hold", "0.125, 0.25"]
     assert scored == ["raw <pixels>", "digits", "0.600 ± 0.141", "0.400", "0.900 ± 0.000", "0.900 ± 0.000"]
     labels = [region["aria-label"] for region in page(role="region")]
     assert len({*labels}) == 2  # each table that scrolls has a name of its own

@@ -482,7 +482,7 @@ def test_claims_show_their_values_their_band_and_whether_they_hold():
     rows = [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in shown.select("tbody tr")]
     assert rows == [
         ["A < B, always.", "One chapter", "0.123, 0.2", "at least 0.1", "yes"],
-        ["B is nearly C.", "Other chapter", "0.3, 0.01", "at least -0.1 and at most 0.1", "no"],
+        ["B is nearly C.", "Other chapter", "0.3, 0.01", "at least \N{MINUS SIGN}0.1 and at most 0.1", "no"],
     ]
     assert [tag["href"] for tag in shown.select("a")] == [
         "../notebooks/one-chapter.html",

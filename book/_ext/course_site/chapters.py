@@ -135,7 +135,7 @@ def _recorded_claims(slug: str, claims: Sequence[Claim], here: Mapping[str, Clai
     if not claims:
         return ""
     rows = "".join(
-        f'<tr><th scope="row">{escape(claim.sentence)}</th><td>{escape(claim.band)}</td>'
+        f'<tr><th scope="row">{escape(claim.sentence)}</th><td>{claim.band}</td>'
         f"<td>{_decided(claim)}</td><td>{_decided(here.get(claim.sentence))}</td></tr>"
         for claim in claims
     )
@@ -146,8 +146,7 @@ def _recorded_claims(slug: str, claims: Sequence[Claim], here: Mapping[str, Clai
 def _decided(claim: Claim | None) -> str:
     if claim is None:
         return "not run"
-    values = ", ".join(f"{value:.3g}" for value in claim.values)
-    return values if claim.holds else f"{values} <strong>does not hold</strong>"
+    return claim.told if claim.holds else f"{claim.told} <strong>does not hold</strong>"
 
 
 def _recorded_rows(slug: str, records: Sequence[Record], here: Mapping[tuple, Record]) -> str:
