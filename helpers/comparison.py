@@ -301,10 +301,12 @@ def _by_data(records: Sequence[Record]) -> dict[str, list[Record]]:
     for record in records:
         groups.setdefault((record.data, record.about.get("images", {}).get("digest")), []).append(record)
     names = [data for data, _ in groups]
-    return {
-        data if names.count(data) == 1 else f"{data} ({chapter_title(rows[0].chapter)})": rows
-        for (data, _), rows in groups.items()
-    }
+    named: dict[str, list[Record]] = {}
+    for (data, _), rows in groups.items():
+        name = data if names.count(data) == 1 else f"{data} ({chapter_title(rows[0].chapter)})"
+        places = (name, *(f"{name}, other images {number}" for number in range(1, len(groups))))
+        named[next(place for place in places if place not in named)] = rows
+    return named
 
 
 def _bound(record: Record, other: Record, measure: str, comparisons: int) -> float:

@@ -82,6 +82,8 @@ def embed(features, method: str = "PCA", seed: int = 0, metric: str = "euclidean
     if features.shape[1] < 2:
         raise ValueError("`features` has one column: a map needs two dimensions or more.")
     check_neighbours(*_least(method, len(features)))
+    if features.std(axis=0).max() <= 1e-7 * np.abs(features).max():  # t-SNE divides by the spread: NaN ends the process
+        raise ValueError("All rows of `features` are equal: a map has nothing to show; look for a collapsed training.")
     if method == "PCA":
         model = PCA(2, svd_solver="full")
     elif method == "t-SNE":

@@ -37,7 +37,7 @@ def forward(model, inputs, batch_size: int = 256) -> np.ndarray:
     ----------
     model : keras.Model
         An encoder, or a decoder, or any layer.
-    inputs : array_like of float, shape (n, ...)
+    inputs : array_like of float, shape (n, ...), or ImageSet
     batch_size : int
         Inputs per step; it bounds the memory that the network's layers need.
 
@@ -51,6 +51,7 @@ def forward(model, inputs, batch_size: int = 256) -> np.ndarray:
         If there are no inputs, or `batch_size` is no whole number of 1 or more.
     """
     check_whole(batch_size, "batch_size", 1)
+    inputs = getattr(inputs, "images", inputs)
     if len(inputs) == 0:
         raise ValueError("There are no inputs: give at least one row.")
     # each batch leaves the device, and its graph with it, before the next one enters

@@ -72,7 +72,8 @@ def images(images, columns: int = 12, ax=None):
     -------
     Axes
     """
-    array = check_images(np.clip(check_regular(images, "images"), 0, 1))
+    array = check_regular(images, "images")
+    array = check_images(np.clip(array, 0, 1) if array.dtype.kind == "f" else array)  # 8-bit images are refused
     n, height, width, _ = array.shape
     columns = min(check_whole(columns, "columns", 1), n)
     rows = -(-n // columns)
@@ -255,12 +256,8 @@ def confusion(labels, predicted, class_names: Sequence[str], ax=None, title: str
         If the lengths differ, or a number has no name.
     """
     size = len(class_names)
-    labels = check_labels(labels, at_least=1)
-    predicted = check_labels(predicted, len(labels), "predicted", at_least=1)
-    for name, numbers in (("labels", labels), ("predicted", predicted)):
-        if numbers.min() < 0 or numbers.max() >= size:
-            wrong = numbers.min() if numbers.min() < 0 else numbers.max()
-            raise ValueError(f"`{name}` holds {wrong}, but {size} class names number the classes 0 to {size - 1}.")
+    labels = _check_named(labels, None, "labels", class_names)
+    predicted = _check_named(predicted, len(labels), "predicted", class_names)
     table = confusion_matrix(labels, predicted, labels=range(size))
     sizes = table.sum(axis=1)
     shares = table / np.maximum(sizes, 1)[:, None]
@@ -271,6 +268,14 @@ def confusion(labels, predicted, class_names: Sequence[str], ax=None, title: str
     named = [f"{name} ({count})" for name, count in zip(class_names, sizes, strict=True)]
     ax.set(title=title, xlabel="predicted", ylabel="class (images)", xticklabels=class_names, yticklabels=named)
     return ax
+
+
+def _check_named(labels, n: int | None, what: str, class_names: Sequence[str]) -> np.ndarray:
+    labels, size = check_labels(labels, n, what, at_least=1), len(class_names)
+    if labels.min() < 0 or labels.max() >= size:
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise ValueError(f"`{what}` holds {wrong}, but {size} class names number the classes 0 to {size - 1}.")
+    return labels
 
 
 def scatter_map(coordinates, labels, class_names: Sequence[str], ax=None, title: str = "", legend: bool = True):
@@ -291,7 +296,8 @@ def scatter_map(coordinates, labels, class_names: Sequence[str], ax=None, title:
     Axes
     """
     ax = ax or plt.subplots(figsize=(4.5, 4.2))[1]
-    coordinates, labels = np.asarray(coordinates), np.asarray(labels)
+    coordinates = np.asarray(coordinates)
+    labels = _check_named(labels, len(coordinates), "labels", class_names)
     for number, name in enumerate(class_names):
         style = {"marker": marker(number), "color": PALETTE[number % len(PALETTE)]}
         ax.scatter(*coordinates[labels == number].T, s=14, linewidths=0, label=name, **style)

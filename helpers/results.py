@@ -14,6 +14,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -252,10 +253,10 @@ def save(record: Record, folder: Path | str | None = None) -> Path:
         If the folder cannot be written to; what it held is unchanged.
     """
     home = Path(folder or runtime.results_folder()) / slug(record.chapter)
-    path = home / f"{slug(f'{record.data} {record.method}')}.json"
-    described = {name: value for name, value in asdict(record).items() if name != "arrays"}
+    path = home / f"{slug(record.data)}-{slug(record.method)}.json"
+    described = _to_json({name: value for name, value in asdict(record).items() if name != "arrays"})
     _replace(path.with_suffix(".npz"), lambda stream: np.savez_compressed(stream, **record.arrays))
-    _replace(path, lambda stream: stream.write(_to_json(described)))
+    _replace(path, lambda stream: stream.write(described))
     return path
 
 
@@ -512,7 +513,7 @@ def _load_record(path: Path) -> Record:
         with np.load(io.BytesIO(path.with_suffix(".npz").read_bytes()), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         return Record(**described, arrays=arrays)
-    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"The result {path.stem} in {path.parent} is damaged or incomplete ({error}): "
             f"delete {path.stem}.json and {path.stem}.npz and run the chapter again."

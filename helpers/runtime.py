@@ -120,6 +120,7 @@ def _freeze_imported_objects() -> None:
     minutes, and an iterator that is destroyed late waits for its tuning thread: 10 to 20 idle seconds in the
     middle of some later cell.
     """
+    gc.unfreeze()  # of an earlier call: its models refer to themselves, and only a collection lets them go
     gc.collect()
     gc.freeze()
 

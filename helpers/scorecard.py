@@ -22,7 +22,7 @@ from . import clustering, embedding, probing, results, separability
 from .datasets import ImageSet
 from .distances import pairwise_distances
 from .runtime import Runtime, versions
-from .validation import check_choice, check_features
+from .validation import check_choice, check_features, check_whole
 
 __all__ = ["MEASURES", "Measure", "Scorecard", "score", "table_html", "table_rows", "written"]
 
@@ -143,14 +143,21 @@ class Scorecard:
     permutations : int
         Shuffles of the labels behind each p-value.
     points : int
-        Test images on each map; drawing takes longer than scoring.
+        Test images on each map, 31 or more; drawing takes longer than scoring.
+
+    Raises
+    ------
+    ValueError
+        If the two sets have other classes, a class of the test images is missing among the training images, there are
+        fewer than 31 test images, a seed is no whole number or is given twice, or no file can be named after the
+        chapter or the set.
 
     Examples
     --------
     A chapter adds its rows and shows the card as the last line of a cell::
 
         card = Scorecard("my-chapter", train, test, run, seeds=(0, 1, 2))
-        card.add("my method", lambda seed: (encoder[seed](train.images), encoder[seed](test.images)))
+        card.add("my method", lambda seed: card.encode(encoder[seed]))
         card
     """
 
@@ -164,10 +171,14 @@ class Scorecard:
         permutations: int = 999,
         points: int = 300,
     ):
+        _check_classes(train, test)
+        results.slug(chapter), results.slug(test.name)  # raise where no file can be named after them
         self.chapter, self.train = chapter, train
         self.test = test if test.mixed_groups else test.one_per_group()
         self.run, self.seeds = run, _seeds(seeds)
-        self.permutations, self.points = permutations, points
+        self.permutations, self.points = permutations, check_whole(points, "points", 31)
+        if len(self.test) < 31:
+            raise ValueError(f"{len(self.test)} test images are too few for a map, which needs 31: give more of them.")
         # rows of other images are not to be compared with these
         scored = np.ascontiguousarray(self.test.images), self.test.labels
         self._digest = hashlib.sha256(b"".join(array.tobytes() for array in scored)).hexdigest()
@@ -218,20 +229,21 @@ class Scorecard:
             value for each seed.
         """
         check_choice(kind, results.KINDS, "kind of row")
+        results.slug(method)  # raises where no file can be named after it
         for other in self._rows:
             if other != method and results.slug(other) == results.slug(method):
                 raise ValueError(f"The rows {other!r} and {method!r} would share a file: give them different words.")
         seeds, scores = self.seeds if seeds is None else _seeds(seeds), []
         also = {_own(name): _per_seed(values, seeds, name) for name, values in (also or {}).items()}
-        of_train = of_test = fixed = None
+        of_train = of_test = fixed = first = None
         for seed in tqdm(seeds, desc=method, unit="seed", leave=False):
             before, (of_train, of_test) = (of_train, of_test), features(seed)
             if fixed is None or before[0] is not of_train or before[1] is not of_test:  # pixels are measured once
                 fixed = _score_of_features(of_test, self.test.labels, of_train, self.train.labels)
             scores.append(_in_order(fixed | _score_of_draws(of_test, self.test.labels, seed, self.permutations)))
-            if seed == seeds[0]:
-                self._features[method] = check_features(of_test)
-                self._maps.pop(method, None)
+            first = check_features(of_test) if first is None else first
+        self._features[method] = first  # not before all seeds are scored: until then the earlier row stands
+        self._maps.pop(method, None)
         row = self._rows[method].about["row"] if method in self._rows else len(self._rows)
         self._rows[method] = results.Record(
             self.chapter,
@@ -392,6 +404,20 @@ class Scorecard:
         return "\n".join("  ".join(cell.rjust(16) for cell in row) for row in table_rows(self.records))
 
 
+def _check_classes(train: ImageSet, test: ImageSet) -> None:
+    if train.class_names != test.class_names:
+        raise ValueError(
+            f"The training set has the classes {', '.join(train.class_names)}, but the test set "
+            f"{', '.join(test.class_names)}: split one set into both."
+        )
+    missing = np.setdiff1d(test.labels, train.labels)
+    if len(missing):
+        raise ValueError(
+            f"The training set has no image of {test.class_names[missing[0]]!r}, so no probe can name one: split so "
+            f"that every class has its share, or leave that class out."
+        )
+
+
 def _thumbnails(images: np.ndarray, longest: int = 64) -> np.ndarray:
     """Return images as uint8, no side longer than `longest` pixels: more than a map ever shows."""
     pixels = np.round(images * 255).astype(np.uint8)
@@ -405,9 +431,14 @@ def _thumbnails(images: np.ndarray, longest: int = 64) -> np.ndarray:
 
 
 def _seeds(seeds: Sequence[int]) -> list[int]:
-    if not len(seeds):
+    if not np.iterable(seeds):
+        raise ValueError(f"seeds={seeds!r} is no list of seeds: give one or more, as in seeds=(0, 1, 2).")
+    seeds = [check_whole(seed, "seed", 0) for seed in seeds]
+    if not seeds:
         raise ValueError("`seeds` is empty: give one seed or more.")
-    return [int(seed) for seed in seeds]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds={seeds} holds a seed twice, which makes the spread too small: give each once.")
+    return seeds
 
 
 def _own(name: str) -> str:

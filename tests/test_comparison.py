@@ -465,6 +465,14 @@ def test_every_table_that_scrolls_has_a_name_of_its_own():
     assert len(set(names)) == len(names)
 
 
+def test_rows_of_one_chapter_on_two_draws_of_images_all_stand_in_the_comparison():
+    rows = [on_images("new", name, 0.6) for name in ("raw pixels", "contrastive")]
+    rows += [on_images("old", name, 0.3) for name in ("raw pixels", "of yesterday")]
+    table = comparison.comparison_markdown(rows)
+    assert all(name in table for name in ("contrastive", "of yesterday"))
+    assert table.count("raw pixels") >= 2
+
+
 def test_rows_of_several_chapters_on_the_same_images_are_compared():
     rows = [
         on_images("a", "raw pixels", 0.9, kind="baseline", chapter="one-chapter"),

@@ -2,6 +2,7 @@ import hashlib
 import itertools
 import os
 import shutil
+import struct
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -42,10 +43,12 @@ def test_views_stand_next_to_each_other_and_share_their_original():
     assert np.array_equal(views.labels[::3], views.labels[2::3])
 
 
-def test_every_digit_stays_wholly_on_the_canvas():
+@pytest.mark.parametrize("rotation", [20, 45, 90, 180])
+def test_every_digit_stays_wholly_on_the_canvas(rotation):
     # the sum of the pixels grows with the square of the scale, whatever the place and the turn
     plain = datasets.load("digits").images.sum(axis=(1, 2, 3))
-    placed = datasets.load("shifted-digits", scale=(1.5, 1.5), noise=0.0).images.sum(axis=(1, 2, 3))
+    options = {"scale": (1.5, 1.5), "rotation": rotation, "noise": 0.0}
+    placed = datasets.load("shifted-digits", **options).images.sum(axis=(1, 2, 3))
     np.testing.assert_allclose(placed / plain, 1.5**2, rtol=0.03)
 
 
@@ -83,6 +86,21 @@ def test_a_digit_too_large_for_the_canvas_is_refused():
 @pytest.mark.parametrize("options", [{"views": 0}, {"views": 1.5}, {"seed": -1}, {"size": 28.0}])
 def test_views_of_no_whole_number_are_refused(options):
     with pytest.raises(ValueError, match=r"(views|seed|size)=.*, but it is a whole number of"):
+        datasets.load("shifted-digits", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"scale": 1.4}, r"scale=1.4, but it is a pair of numbers"),
+        ({"scale": (1.6, 1.2)}, r"scale\[1\]=1.2, but it is a number of 1.6 or more"),
+        ({"scale": (0, 1.2)}, r"scale\[0\]=0, but it is a number more than 0"),
+        ({"rotation": 270}, r"rotation=270, but it is a number from 0 to 180"),
+        ({"noise": -1}, r"noise=-1, but it is a number of 0 or more"),
+    ],
+)
+def test_changes_of_digits_out_of_range_are_refused(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
         datasets.load("shifted-digits", **options)
 
 
@@ -266,6 +284,17 @@ def test_every_damaged_file_is_named(folder):
     cut = (folder / "dogs" / "L.png").read_bytes()[:60]
     (folder / "dogs" / "cut.png").write_bytes(cut)
     with pytest.raises(ValueError, match=r"2 of 5 images .*cats/broken.png.*dogs/cut.png"):
+        datasets.load("folder", path=folder)
+
+
+@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
+def test_an_image_with_damaged_metadata_and_a_link_to_nowhere_are_named(folder):
+    # two entries, of tag, type, count and value: a width that is a text, and an orientation that is to be turned
+    entries = struct.pack("<HHI4s", 0x0100, 2, 4, b"big") + struct.pack("<HHIHxx", 0x0112, 3, 1, 6)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
+    Image.new("RGB", (8, 8)).save(folder / "cats" / "turned.jpg", exif=exif)
+    (folder / "dogs" / "gone.png").symlink_to(folder / "nowhere.png")
+    with pytest.raises(ValueError, match=r"2 of 5 images .*cats/turned.jpg.*dogs/gone.png"):
         datasets.load("folder", path=folder)
 
 

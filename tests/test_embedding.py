@@ -124,6 +124,13 @@ def test_a_single_column_is_refused():
         embedding.embed(np.zeros((50, 1)), "PCA")
 
 
+@pytest.mark.parametrize("method", ["PCA", "t-SNE", "UMAP"])
+@pytest.mark.parametrize("value", [0.0, 3.5])
+def test_collapsed_features_are_refused(method, value):
+    with pytest.raises(ValueError, match="All rows of `features` are equal"):
+        embedding.embed(np.full((60, 16), value, np.float32), method)
+
+
 def test_an_unknown_map_suggests_the_nearest():
     with pytest.raises(ValueError, match="did you mean 't-SNE'"):
         embedding.embed(np.eye(50), "TSNE")

@@ -401,3 +401,9 @@ def test_a_batch_of_no_whole_number_of_images_is_refused(tiny, images, batch_siz
         features.extract(tiny, images, batch_size=batch_size)
     with pytest.raises(ValueError, match=r"batch_size=.*, but it is a whole number of 1 or more"):
         features.forward(tiny.model, images, batch_size)
+
+
+def test_a_set_of_images_goes_through_a_network_as_its_images_do():
+    keras.utils.set_random_seed(0)
+    model, digits = keras.Sequential([layers.Conv2D(2, 3), layers.Flatten()]), datasets.load("digits")[:9]
+    np.testing.assert_array_equal(features.forward(model, digits), features.forward(model, digits.images))

@@ -185,3 +185,8 @@ def test_groups_of_one_class_each_are_drawn_class_by_class_as_scikit_learn_draws
     parts = image_set.split(seed=5)
     assert set(parts[2].groups) == set(expected)
     assert set(parts[1].groups) == set(validation)
+
+
+def test_a_single_image_is_a_set_of_one(unequal):
+    assert unequal[7].images.tolist() == unequal[[7]].images.tolist()
+    assert len(unequal[-1]) == 1

@@ -220,6 +220,17 @@ def test_a_class_without_images_is_an_empty_row():
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a (1)", "b (0)", "c (1)"]
 
 
+def test_eight_bit_images_are_refused_rather_than_whitened():
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        plots.images(np.full((2, 4, 4, 1), 200, np.uint8))
+
+
+@pytest.mark.parametrize(("labels", "sentence"), [([0, 1, 2], "holds 2, but 2 class names"), ([0, 1], "3")])
+def test_a_map_draws_no_point_without_a_class(labels, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        plots.scatter_map(np.zeros((3, 2)), labels, ("a", "b"))
+
+
 @pytest.mark.parametrize(("labels", "predicted", "name"), [([0, 1], [0, 2], "predicted"), ([0, -1], [0, 1], "labels")])
 def test_a_number_without_a_name_is_refused(labels, predicted, name):
     with pytest.raises(ValueError, match=rf"`{name}` holds .* 2 class names number the classes 0 to 1"):

@@ -137,10 +137,11 @@ def test_the_images_share_no_code_with_the_sets_that_are_scored():
 
 
 def test_the_pool_is_the_same_with_any_number_of_workers(tmp_path):
-    alone = pool.fill(tmp_path / "a.npy", 3, 2, 32, seed=1)
-    shared = pool.fill(tmp_path / "b.npy", 3, 2, 32, seed=1, workers=2)
+    n = len(images.FAMILIES)
+    alone = pool.fill(tmp_path / "a.npy", n, 2, 32, seed=1)
+    shared = pool.fill(tmp_path / "b.npy", n, 2, 32, seed=1, workers=2)
     assert alone.dtype == np.uint8
-    assert alone.shape == (3, 2, 32, 32, 3)
+    assert alone.shape == (n, 2, 32, 32, 3)
     assert np.array_equal(alone, shared)
     assert not np.array_equal(alone[0], alone[1])
 
@@ -493,6 +494,13 @@ def test_heads_stand_on_the_stages_of_resnet50_as_they_are(deep_network):
     heads = [layer for layer in model.layers if isinstance(layer, layers.Dense)]
     assert [layer.kernel.shape[0] for layer in heads] == [512, 1024, 2048]
     assert not [layer for layer in model.layers if layer.name.endswith("_pool") and layer.name.startswith("head")]
+
+
+def test_the_command_refuses_in_one_sentence_before_it_renders(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "render", None)
+    with pytest.raises(SystemExit, match=r"size=64, but it is a whole number of"):
+        command.main(["--network", "inception_v3", "--size", "64", "--resume", str(tmp_path)])
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_says_what_it_needs(capsys):

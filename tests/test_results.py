@@ -158,6 +158,34 @@ def test_a_file_cut_short_is_named(record, tmp_path, ending, keep):
         results.load(tmp_path)
 
 
+def test_an_archive_with_a_changed_byte_is_named_wherever_it_changed(record, tmp_path):
+    path = results.save(record, tmp_path).with_suffix(".npz")
+    whole, named = path.read_bytes(), 0
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        found, complaints = results.load_readable(tmp_path)
+        named += len(complaints)
+        assert len(found) + len(complaints) == 1
+    assert named > 10
+
+
+def test_a_row_that_cannot_be_written_leaves_the_earlier_one_whole(record, tmp_path):
+    results.save(record, tmp_path)
+    changed = vars(record) | {"measures": {"knn": [0.1, float("nan")]}, "arrays": {"labels": np.array([1, 0])}}
+    with pytest.raises(ValueError, match="JSON compliant"):
+        results.save(Record(**changed), tmp_path)
+    (kept,) = results.load(tmp_path)
+    assert kept.arrays["labels"].tolist() == [0, 1]
+    assert kept.measures == record.measures
+
+
+@pytest.mark.parametrize("changed", [{"data": "图片"}, {"method": "метод"}])
+def test_a_name_without_a_latin_letter_is_refused_rather_than_written_over(record, tmp_path, changed):
+    with pytest.raises(ValueError, match=r"letter|name"):
+        results.save(Record(**vars(record) | changed), tmp_path)
+    assert not list(tmp_path.rglob("*.json"))
+
+
 def test_a_missing_archive_is_named(record, tmp_path):
     results.save(record, tmp_path).with_suffix(".npz").unlink()
     with pytest.raises(ValueError, match="damaged or incomplete"):

@@ -1,4 +1,6 @@
+import gc
 import subprocess
+import weakref
 from pathlib import Path
 
 import keras
@@ -24,6 +26,21 @@ def test_start_seeds_every_generator():
         return np.random.random(), keras.ops.convert_to_numpy(keras.random.normal((3,))).tolist()  # noqa: NPY002
 
     assert draws() == draws()
+
+
+def test_a_second_start_lets_go_of_what_the_first_left_alive():
+    class Network:
+        def __init__(self):
+            self.me = self  # models refer to themselves: only a collection frees them
+
+    network = Network()
+    alive = weakref.ref(network)
+    runtime.start(seed=0)
+    del network
+    gc.collect()
+    assert alive() is not None  # frozen, and so passed over
+    runtime.start(seed=0)
+    assert alive() is None
 
 
 def test_an_argument_beats_the_environment(monkeypatch):

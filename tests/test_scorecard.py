@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
@@ -236,6 +238,55 @@ def test_an_empty_table_says_what_is_missing(card):
 def test_a_card_without_seeds_is_refused(parts):
     with pytest.raises(ValueError, match="one seed or more"):
         Scorecard("my-chapter", *parts, RUN, seeds=())
+
+
+@pytest.mark.parametrize(
+    ("seeds", "sentence"),
+    [
+        (3, "seeds=3 is no list of seeds"),
+        ((0.7,), "seed=0.7, but it is a whole number"),
+        ((0, -1), "seed=-1, but it is a whole number"),
+        ((0, 1, 0), "holds a seed twice"),
+    ],
+)
+def test_seeds_that_are_none_are_refused_before_anything_is_scored(parts, seeds, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Scorecard("my-chapter", *parts, RUN, seeds=seeds)
+
+
+def test_sets_of_other_classes_are_refused(parts):
+    train, test = parts
+    renamed = replace(test, class_names=tuple("abcdefghij"))
+    with pytest.raises(ValueError, match=r"has the classes 0, 1, .* but the test set a, b, .* split one set"):
+        Scorecard("my-chapter", train, renamed, RUN)
+    with pytest.raises(ValueError, match=r"training set has no image of '3', so no probe can name one"):
+        Scorecard("my-chapter", train[train.labels != 3], test, RUN)
+
+
+def test_too_few_images_for_a_map_are_refused_before_anything_is_scored(parts):
+    train, test = parts
+    with pytest.raises(ValueError, match=r"30 test images are too few for a map"):
+        Scorecard("my-chapter", train, test[:30], RUN)
+    with pytest.raises(ValueError, match=r"points=30, but it is a whole number of 31 or more"):
+        Scorecard("my-chapter", train, test, RUN, points=30)
+
+
+def test_a_row_that_fails_leaves_the_earlier_one_with_its_own_features(card, parts, tmp_path):
+    train, test = parts
+    card.add("mine", lambda seed: (pixels(train), pixels(test)))
+    wrong = np.full((len(test), 3), np.nan)
+    by_seed = {0: (pixels(train)[:, :3], pixels(test)[:, :3]), 1: (pixels(train)[:, :3], wrong)}
+    with pytest.raises(ValueError, match="NaN"):
+        card.add("mine", by_seed.get)
+    card.save(tmp_path)
+    (row,) = results.load(tmp_path)
+    clusters = clustering.align(test.labels, clustering.cluster(pixels(test), 10, seed=0))
+    assert np.array_equal(row.arrays["clusters"], clusters[:300])
+
+
+def test_a_row_without_a_latin_letter_is_refused_before_it_is_scored(card):
+    with pytest.raises(ValueError, match=r"letter|name"):
+        card.add("метод", None)
 
 
 def test_rows_that_would_share_a_file_are_refused(card, parts):

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 from sklearn import datasets
 
-from ..validation import check_whole
+from ..validation import check_number, check_whole
 from .image_set import ImageSet
 
 __all__ = ["load_digits", "load_shifted_digits"]
@@ -64,7 +64,7 @@ def load_shifted_digits(
     scale : tuple of float
         Range of the magnification of the 8 x 8 original, drawn uniformly.
     rotation : float
-        Largest rotation either way, in degrees, drawn uniformly.
+        Largest rotation either way, in degrees from 0 to 180, drawn uniformly.
     noise : float
         Standard deviation of the Gaussian noise, clipped to [0, 1] with the image.
 
@@ -76,21 +76,24 @@ def load_shifted_digits(
     Raises
     ------
     ValueError
-        If `views`, `seed` or `size` is no whole number or too small, or the largest digit does not fit on the canvas.
+        If `views`, `seed` or `size` is no whole number or too small, `scale` is no pair of positive numbers, the
+        smaller first, `rotation` or `noise` is out of range, or the largest digit does not fit on the canvas.
     """
     check_whole(views, "views", 1)
     check_whole(seed, "seed", 0)
     check_whole(size, "size", 8)
+    low, high = _range(scale)
+    check_number(noise, "noise", 0)
     plain = load_digits()
     # half the width of the upright box around an 8 x 8 square turned by `rotation`
-    angle = np.deg2rad(rotation)
-    reach = 4 * max(scale) * (np.cos(angle) + np.sin(angle))
+    angle = np.deg2rad(min(check_number(rotation, "rotation", 0, 180), 45))  # the box is widest at 45 degrees
+    reach = 4 * high * (np.cos(angle) + np.sin(angle))
     if 2 * reach > size:
-        raise ValueError(f"A digit scaled by {max(scale)} and turned by {rotation} degrees does not fit {size} pixels.")
+        raise ValueError(f"A digit scaled by {high} and turned by {rotation} degrees does not fit {size} pixels.")
     random = np.random.default_rng(seed)
     originals = np.repeat(np.arange(len(plain)), views)
     n = len(originals)
-    factor = random.uniform(*scale, n)
+    factor = random.uniform(low, high, n)
     turn = np.deg2rad(random.uniform(-rotation, rotation, n))
     centre = random.uniform(reach, size - reach, (n, 2)) - 0.5  # the digit never leaves the canvas
     images = _place(plain.images[..., 0], originals, size, factor, turn, centre)
@@ -104,6 +107,13 @@ def load_shifted_digits(
         _LICENCE,
         originals,
     )
+
+
+def _range(scale) -> tuple[float, float]:
+    if np.shape(scale) != (2,):
+        raise ValueError(f"scale={scale!r}, but it is a pair of numbers, the smaller first, such as (1.2, 1.6).")
+    low = check_number(scale[0], "scale[0]", 0, strictly=True)
+    return low, check_number(scale[1], "scale[1]", low)
 
 
 def _place(digits, originals, size, factor, turn, centre, batch: int = 2000) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import struct
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
@@ -39,6 +40,9 @@ _MASK_WORDS = (
 )
 _MASK_LEVELS = 8  # a twin with no more different grey levels is a mask: a picture has many
 _LEFT_BEHIND = (".", "__")  # how folders begin that systems and tools make: .thumbs, __MACOSX
+# what Pillow raises at damaged files; the second line at damaged EXIF data
+_UNREADABLE = (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError)
+_UNREADABLE += (struct.error, TypeError, LookupError, ArithmeticError)
 _SHOWN = 5  # names in a sentence about many files
 _EXAMPLE = "groups=r'^[^_]+_[0-9]+' for crops like BloodImage_00012_03.png"
 
@@ -257,7 +261,7 @@ def fill_images(places: Sequence[np.ndarray], paths: Sequence[Path], home: Path)
             pixels = _read(file, place.shape[:2], "L" if place.shape[2] == 1 else "RGB")
             place[...] = pixels.reshape(place.shape)
             place /= 255
-        except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except _UNREADABLE as error:
             damaged.append(f"{file.relative_to(home)} ({type(error).__name__}: {error})")
     if damaged:
         raise ValueError(
@@ -384,7 +388,7 @@ def _has_few_levels(file: Path) -> bool:
     try:
         with Image.open(file) as image:
             return sum(count > 0 for count in image.convert("L").histogram()) <= _MASK_LEVELS
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except _UNREADABLE:
         return False  # a damaged file is reported where images are read
 
 
@@ -392,7 +396,8 @@ def _groups_of_copies(paths: list[Path], labels: np.ndarray, home: Path) -> np.n
     """Return a number for each file, the same for files of equal bytes."""
     sizes = defaultdict(list)
     for place, file in enumerate(paths):
-        sizes[file.stat().st_size].append(place)
+        if file.is_file():  # a link that leads nowhere is reported where images are read
+            sizes[file.stat().st_size].append(place)
     groups, first = np.arange(len(paths)), {}
     for places in sizes.values():
         for place in places if len(places) > 1 else ():  # only files of one length can be equal

@@ -63,7 +63,7 @@ class ImageSet:
 
     def __getitem__(self, rows) -> ImageSet:
         """Return the images of `rows` (a slice, a mask or an array of positions) as a set of their own."""
-        rows = np.arange(len(self))[rows]
+        rows = np.atleast_1d(np.arange(len(self))[rows])
         return ImageSet(
             self.images[rows],
             self.labels[rows],

@@ -69,8 +69,6 @@ def train(options) -> bool:
         say(f"{done} holds finished weights: delete that folder to train on, or give another --resume.")
         return True
     side = round(1.2 * options.size)  # leaves room for shifts and zoom
-    pool = fill(folder / "pool.npy", options.categories, options.images, side, options.seed, options.workers)
-
     import keras
 
     from .. import backbones
@@ -82,6 +80,7 @@ def train(options) -> bool:
         keras.config.set_dtype_policy("mixed_bfloat16")
     keras.utils.set_random_seed(options.seed)
     backbone = backbones.load(options.network, "random", size=options.size, seed=options.seed)
+    pool = fill(folder / "pool.npy", options.categories, options.images, side, options.seed, options.workers)
     recipe = Recipe(
         60 * options.minutes, options.objective, options.size, options.batch, options.peak, seed=options.seed
     )
@@ -143,16 +142,16 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.resume is None and options.evaluate is None:
         parser.error("give --resume DIR to train, or --evaluate DIR to compare")
-    if options.resume is not None:
-        train(options)
-    if options.evaluate is not None:
-        from .evaluation import record, table
+    try:
+        if options.resume is not None:
+            train(options)
+        if options.evaluate is not None:
+            from .evaluation import record, table
 
-        try:
             found = record(options.network, options.evaluate, options.record, others=options.sets, size=options.size)
-        except (OSError, ValueError) as error:
-            sys.exit(str(error))
-        say(table(found))
+            say(table(found))
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
     return 0
 
 

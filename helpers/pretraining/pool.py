@@ -62,4 +62,5 @@ def _rendered(index: int, per_category: int, size: int, seed: int) -> np.ndarray
     drawn = category(index, seed)
     random = np.random.default_rng([seed, index, size])
     parts = [min(16, per_category - start) for start in range(0, per_category, 16)]
-    return np.concatenate([(render(drawn, n, size, random) * 255).round().astype(np.uint8) for n in parts])
+    images = [(render(drawn, n, size, random) * 255).round().astype(np.uint8) for n in parts]
+    return np.ascontiguousarray(np.concatenate(images))  # a file takes nothing else
