@@ -318,6 +318,14 @@ def is_plain_python(chapter):
     return found
 
 
+@rule
+def hands_over_several_steps_only_where_the_back_end_takes_them(chapter):
+    code = "\n".join(cell.source for cell in chapter.cells("code"))
+    if "steps_per_execution" not in code or 'run.backend == "torch"' in code:
+        return []
+    return ["Torch refuses steps_per_execution above 1: choose it by run.backend"]
+
+
 # Figures
 
 
@@ -557,6 +565,10 @@ SPOILT = [
     (is_plain_markdown, added(markdown("citation", "Shown by {cite:t}`lecun1998`."))),
     (is_plain_python, added(code("shell", "!pip install helpers"))),
     (is_plain_python, added(code("magic", "%matplotlib inline"))),
+    (
+        hands_over_several_steps_only_where_the_back_end_takes_them,
+        added(code("fast", 'model.compile("adam", "mse", steps_per_execution=16)')),
+    ),
     (describes_every_figure, without_alt),
     (describes_every_figure, added(code("short", "plots.curve(x)", mystnb={"image": {"alt": "a curve"}}))),
     (describes_every_figure, added(code("direct", "figure, ax = plt.subplots()"))),
