@@ -20,6 +20,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import nbformat
 import yaml
@@ -67,14 +68,16 @@ class Build:
         # no chapter imports the checks of the assignments, and what came out of other runs is no input
         apart = {self.root / "helpers" / "checks", self.root / "data" / "results"}
         for path in [self.root / "uv.lock", *files]:
-            if path.is_file() and path.suffix not in (".pyc", ".md") and apart.isdisjoint(path.parents):
-                digest.update(path.relative_to(self.root).as_posix().encode() + b"\0" + path.read_bytes())
+            name = path.relative_to(self.root)
+            left_behind = any(part == "__pycache__" or part.startswith(".") for part in name.parts)  # by systems
+            if path.is_file() and path.suffix != ".md" and not left_behind and apart.isdisjoint(path.parents):
+                digest.update(name.as_posix().encode() + b"\0" + path.read_bytes())
         return digest.hexdigest()
 
     def forget_removed(self) -> None:
         """Remove the runs of chapters that the table of contents no longer names."""
         for folder in self.store.glob("*"):
-            if folder.name not in self.chapters():
+            if folder.is_dir() and folder.name not in self.chapters():
                 shutil.rmtree(folder)
                 self.executed(folder.name).unlink(missing_ok=True)
 
@@ -263,19 +266,28 @@ def report(build: Build) -> str:
     return "\n".join([*lines, *complaints])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--notebooks-only", action="store_true", help="run the chapters, but make no site")
-    only_run = parser.parse_args().notebooks_only
-    profile = check_choice(os.environ.get("COURSE_PROFILE") or "quick", runtime.PROFILES, "profile")
+def begin(profile: str) -> tuple[Build, IO]:
+    """Return the build that the environment asks for, else of this profile, and a lock to hold until the end."""
+    try:
+        profile = check_choice(os.environ.get("COURSE_PROFILE") or profile, runtime.PROFILES, "profile")
+    except ValueError as error:
+        sys.exit(str(error))
     build = Build(ROOT, profile, os.environ.get("KERAS_BACKEND") or "tensorflow")
-    began = time.perf_counter()
     build.home.mkdir(parents=True, exist_ok=True)
-    lock = (build.home.parent / ".lock").open("w")  # held until this process ends
+    lock = (build.home.parent / ".lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit("Another build of this folder is running: wait for it, or stop it.")
+    return build, lock
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--notebooks-only", action="store_true", help="run the chapters, but make no site")
+    only_run = parser.parse_args().notebooks_only
+    began = time.perf_counter()
+    build, _lock = begin("quick")
     try:
         ran = run_chapters(build)
     except ChapterFailed as failure:

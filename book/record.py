@@ -12,10 +12,9 @@ as the quick one, and a claim that does not hold is recorded as such, printed, a
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
-from build import ROOT, Build, ChapterFailed, run_chapter
+from build import Build, ChapterFailed, begin, run_chapter
 from tqdm import tqdm
 
 from helpers import results, runtime
@@ -36,8 +35,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("chapters", nargs="*", metavar="chapter", help="only these")
     chosen = parser.parse_args().chapters
-    build = Build(ROOT, os.environ.get("COURSE_PROFILE") or "full", os.environ.get("KERAS_BACKEND") or "tensorflow")
-    build.home.mkdir(parents=True, exist_ok=True)
+    build, _lock = begin("full")
     try:
         chapters = [check_choice(chapter, build.chapters(), "chapter") for chapter in chosen] or build.chapters()
     except ValueError as error:

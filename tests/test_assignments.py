@@ -296,7 +296,8 @@ def test_a_picture_to_expect_stands_above_its_answer_cell(tmp_path):
     ("name", "source", "message"),
     [
         ("q1-prompt", "### Question 1: no card", "must begin with"),
-        ("q1-prompt", "{{ numbers.nothing }}", "a number that is not drawn"),
+        ("q1-prompt", "{{ numbers.nothing }}", "do not fit into the cell q1-prompt: .* has no attribute 'nothing'"),
+        ("q1-prompt", "{{ numbers.side }", "do not fit into the cell q1-prompt: unexpected '}'"),
         (
             "q4-prompt",
             "### Question 4 (★ · 1 minutes · 1 point): T\n\n*Objective: o.*\n\n- [ ] a <!-- b -->",

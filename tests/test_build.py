@@ -1,6 +1,7 @@
 """`book/build.py` on a small course of its own: what runs again, what is kept, what a failure says."""
 
 import ast
+import fcntl
 import json
 import os
 import shutil
@@ -124,6 +125,8 @@ def key(tmp_path, monkeypatch):
         ("helpers/checks/first.py", False),
         ("data/weights/some_network/manifest.json", True),
         ("data/results/first.json", False),
+        ("helpers/.DS_Store", False),
+        ("helpers/__pycache__/probing.cpython-311.pyc.1403", False),
         ("data/results/bench/cpu-2-cores.json", False),
     ],
 )
@@ -224,6 +227,35 @@ def test_a_recorded_run_keeps_what_came_out_and_makes_no_chapter_stale(course):
     wrong = subprocess.run([*command[:2], "frist"], cwd=course, env=environment, text=True, capture_output=True)
     assert wrong.returncode == 1
     assert "did you mean 'first'" in wrong.stderr
+
+
+@pytest.mark.parametrize("script", ["build.py", "record.py"])
+def test_two_runs_at_a_time_and_unknown_profiles_are_refused_in_one_sentence(course, script):
+    def told(**changed):
+        environment = os.environ | {"PYTHONPATH": str(course)} | changed
+        command = [sys.executable, f"book/{script}"]
+        done = subprocess.run(command, cwd=course, env=environment, text=True, capture_output=True, timeout=600)
+        assert done.returncode == 1
+        return done.stderr.strip()
+
+    assert told(COURSE_PROFILE="ful") == "Unknown profile 'ful': did you mean 'full'? (there are: quick, full)"
+    (course / "_runs").mkdir(exist_ok=True)
+    with (course / "_runs" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert told() == "Another build of this folder is running: wait for it, or stop it."
+
+
+def test_what_systems_leave_between_the_runs_stops_no_build(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book"))
+    from build import Build
+
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "_toc.yml").write_text("parts: []")
+    build = Build(tmp_path, "quick", "tensorflow")
+    (build.store / "removed").mkdir(parents=True)
+    (build.store / ".DS_Store").write_text("x")
+    build.forget_removed()
+    assert [path.name for path in build.store.iterdir()] == [".DS_Store"]
 
 
 def test_a_damaged_record_is_named(course):

@@ -42,6 +42,13 @@ def test_a_blank_is_no_answer(compared, answer):
     assert told(compared, answer) in (compare._UNANSWERED, compare._NOTHING)
 
 
+def test_truth_values_and_numbers_without_a_sign_are_compared_as_numbers():
+    wrong, right = np.array([True, False]), np.array([False, False])
+    assert compare._difference(wrong, right, 1e-6) == "1 of 2 values are off, the first at index (0,)."
+    high, low = np.array([250, 3], np.uint8), np.array([5, 3], np.uint8)
+    assert compare._difference(high, low, 1e-6) == "1 of 2 values are off, the first at index (0,)."
+
+
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [

@@ -878,6 +878,32 @@ def test_a_sequence_plays_to_its_end(tab, origin):
     assert scene.locator('[name="play"]').inner_text() == "Play"
 
 
+def test_a_sequence_that_is_chosen_while_another_plays_is_played_on(tab, origin):
+    scene = explore(tab, origin, LAYERS)
+    inside = tab.evaluate(f"Object.values({EXPLORER}.scene.series)[0]")
+    tab.evaluate(f"{EXPLORER}.show({inside[0]})")
+    scene.locator('[name="play"]').click()
+    scene.locator('[name="series"]').select_option(index=1)
+    tab.wait_for_function(f"!{EXPLORER}.playing")
+    assert scene.locator('[name="series"]').evaluate("(list) => list.selectedIndex") == 1
+    assert tab.evaluate(f"{EXPLORER}.row") == inside[-1]
+
+
+def test_what_is_said_of_an_image_is_said_anew_for_each_row(tab, origin):
+    explore(tab, origin, LAYERS)
+    row = loneliest(tab, 0)
+    tab.mouse.move(*on_screen(tab, 0, row))
+    tab.wait_for_function(f"{EXPLORER}.hovered === {row}")
+    said = f"{EXPLORER}.tip.innerText"
+    for shown in (1, 2):
+        tab.evaluate(f"{EXPLORER}.show({shown})")
+        expected = tab.evaluate(f"{EXPLORER}.portrait({row}, false).map((part) => part.outerHTML).join('')")
+        assert tab.evaluate(f"{EXPLORER}.tip.innerHTML") == expected
+    assert tab.evaluate(said)
+    tab.evaluate(f"{EXPLORER}.pick('class', ({EXPLORER}.labels[{row}] + 1) % 3)")
+    assert tab.evaluate(f"[{EXPLORER}.hovered, {EXPLORER}.tip.hidden]") == [None, True]
+
+
 def test_who_wants_no_motion_gets_none(browser, origin):
     tab = browser.new_page(reduced_motion="reduce")
     explore(tab, origin)
@@ -970,8 +996,9 @@ def test_only_the_chosen_classes_are_shown_and_pointed_at(tab, origin):
     scene.locator('[name="colour"]').select_option("cluster")
     assert tab.evaluate(f"{EXPLORER}.rows()") == list(np.flatnonzero(labels != 0))
     assert f"{(labels != 0).sum()} of {COUNT} images shown" in scene.locator(".gallery-status").inner_text()
-    scene.get_by_role("button", name="Show all").click()
+    scene.get_by_role("button", name="Show all").press("Enter")
     assert len(tab.evaluate(f"{EXPLORER}.rows()")) == COUNT
+    assert tab.evaluate("document.activeElement.closest('.gallery-picks') !== null")  # the keyboard kept its place
 
 
 def test_colours_follow_class_cluster_error_and_theme(tab, origin):
@@ -1034,6 +1061,7 @@ def test_the_address_restores_what_was_seen(tab, browser, origin):
         "",
         "#gallery-rows",
         "#untrained-pool-1&image=999.7&only=class&zoom=a_b&selected=x-2.70-90&colour=red&series=none",
+        "#untrained-pool-1&zoom=0_a_b_0.5",
     ],
 )
 def test_an_address_that_makes_no_sense_does_no_harm(fragment, tab, origin):

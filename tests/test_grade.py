@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -757,6 +758,33 @@ def test_a_failure_of_the_grader_itself_is_told_and_the_rest_is_graded(assignmen
     assert "eve (tiny): 5 of 5 points" in printed
 
 
+def test_a_class_seed_in_other_digits_is_no_end_of_the_run():
+    for said in ("²", "①", "٣"):  # of which only the last is a number to Python
+        assert grade._seed("", said) == (3 if said == "٣" else said)
+
+
+def test_names_of_any_script_and_length_become_names_of_files():
+    taken = set()
+    names = [grade.file_name("山" * 300, taken) for _ in range(3)]
+    assert len(set(names)) == 3
+    assert all(len(f"{name}.html".encode()) < 200 for name in names)
+
+
+def test_a_place_that_takes_no_reports_is_told_before_anything_is_graded(assignments, tmp_path, capsys):
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "eve.ipynb").write_text(text_of(*whole()))
+    (tmp_path / "out").write_text("a file")
+    places = ["--assignments", str(assignments), "--out", str(tmp_path / "out")]
+    assert grade.main([str(tmp_path / "given"), "--class-seed", "5", *places]) == 2
+    assert "The reports cannot be written to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("code", "told"), [(-35, "crashed (signal 35)"), (-11, "crashed (SIGSEGV)")])
+def test_a_process_that_a_signal_without_a_name_ended_is_told_like_any_other(code, told):
+    ended = SimpleNamespace(process=SimpleNamespace(wait=lambda timeout: code), close=lambda: None)
+    assert told in str(sandbox.Sandbox._death(ended, 1))
+
+
 def test_one_assignment_can_be_graded_alone(assignments, tmp_path, capsys):
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / "eve.ipynb").write_text(text_of(*whole()))
@@ -819,10 +847,11 @@ def test_a_notebook_that_uses_more_of_the_checks_than_was_handed_out_is_named(gi
 
 
 def test_a_page_of_an_earlier_run_does_not_stay(tmp_path):
-    earlier = tmp_path / "feedback" / "tiny" / "bea.html"
-    earlier.parent.mkdir(parents=True)
-    earlier.write_text("10 of 10 points")
+    earlier = [tmp_path / "feedback" / "tiny" / name for name in ("bea.html", "ada.html")]
+    earlier[0].parent.mkdir(parents=True)
+    for page in earlier:
+        page.write_text("10 of 10 points")
     refused = grade.Submission(Path("ada.ipynb"), "ada", "tiny", refusal="it is a PDF.")
     grade.write_reports([refused], {"tiny": {"title": "Tiny", "points": 5, "questions": []}}, tmp_path)
-    assert not earlier.exists()
+    assert not any(page.exists() for page in earlier)
     assert (tmp_path / "tiny.csv").read_bytes().startswith(b"\xef\xbb\xbf")

@@ -238,6 +238,22 @@ def test_a_second_installation_keeps_the_notebooks_that_were_changed(teaching, k
     assert not (course / "wheels").exists()
 
 
+def test_a_newer_kit_replaces_the_notebooks_that_nobody_changed(teaching, tmp_path):
+    kit, course = tmp_path / "kit", tmp_path / "course"
+    (kit / "notebooks").mkdir(parents=True)
+    for version in ("1", "2"):
+        for name in ("left-alone", "changed"):
+            (kit / "notebooks" / f"{name}.ipynb").write_text(version)
+        (kit / "SHA256SUMS").unlink(missing_ok=True)
+        teaching._write_sums(kit)
+        kept = teaching.install.copy_course(kit, course)
+        if version == "1":
+            (course / "notebooks" / "changed.ipynb").write_text("mine")
+    assert kept == [Path("notebooks/changed.ipynb")]
+    assert (course / "notebooks" / "left-alone.ipynb").read_text() == "2"
+    assert (course / "notebooks" / "changed.ipynb").read_text() == "mine"
+
+
 # What stands in the way of a build
 
 

@@ -635,6 +635,7 @@
     play() {
       const rows = this.sequence();
       const step = () => {
+        const rows = this.sequence(); // the reader may choose another one meanwhile
         const place = rows.indexOf(this.row) + 1;
         if (place >= rows.length) return this.stop();
         this.show(rows[place]);
@@ -882,7 +883,8 @@
       this.pin(held ? row : null, this.panels[held ? place : 0]);
       this.select(unpackRows(parts.get("selected") ?? "", this.count).filter((each) => !this.hidden[each]));
       const [leader, x, y, side] = (parts.get("zoom") ?? "").split("_").map(Number);
-      if (parts.has("zoom") && this.panels[leader] && side >= CLOSEST) this.lead(this.panels[leader], { x, y, side });
+      const zoomed = [x, y].every(Number.isFinite) && side >= CLOSEST && side < FULL.side;
+      if (zoomed && this.panels[leader]) this.lead(this.panels[leader], { x, y, side });
       if (parts.get("zoom") === "selected") this.fit();
       this.repaint();
       this.ready = had;
@@ -991,7 +993,9 @@
       csv.download = `${this.fileName()}.csv`;
       this.picks();
       this.medoids();
-      this.findNear(this.active);
+      if (this.hovered !== null && this.hidden[this.hovered]) this.point(null);
+      this.findNear(this.tipFor ?? this.active);
+      if (this.tipFor) this.tip.replaceChildren(...this.portrait(this.hovered, false));
       this.inspect();
       this.selected();
     }
@@ -999,6 +1003,7 @@
     picks() {
       const by = this.control("colour").value;
       const held = document.activeElement?.dataset.group; // a press must not lose the keyboard's place
+      const inside = this.part(".gallery-picks").contains(document.activeElement);
       const all = this.only
         ? [element("button", { type: "button", textContent: "Show all", onclick: () => this.showOnly(null) })]
         : [];
@@ -1010,6 +1015,7 @@
         return button;
       }), ...all);
       if (held) this.part(`[data-group="${held}"]`)?.focus();
+      else if (inside) this.part(".gallery-picks button")?.focus();
     }
 
     medoids() {

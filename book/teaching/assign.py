@@ -28,9 +28,9 @@ from pathlib import Path
 
 import nbformat
 import yaml
-from jinja2 import Environment, StrictUndefined, UndefinedError
+from jinja2 import Environment, StrictUndefined, TemplateError
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from nbformat import NotebookNode
 from tqdm import tqdm
 
@@ -182,8 +182,8 @@ def _filled(cell: NotebookNode, numbers: object) -> str:
     """Fill the numbers of the class into a Markdown cell."""
     try:
         return Environment(undefined=StrictUndefined).from_string(cell.source).render(numbers=numbers)
-    except UndefinedError as error:
-        raise MasterError(f"The cell {cell.id} asks for a number that is not drawn: {error}.") from None
+    except TemplateError as error:  # a number that is not drawn, or a brace too few
+        raise MasterError(f"The numbers of the class do not fit into the cell {cell.id}: {error}.") from None
 
 
 def _question(cell: NotebookNode, draw: random.Random) -> Question:
@@ -294,7 +294,7 @@ def _unmark(solution: NotebookNode) -> None:
 def _execute(solution: NotebookNode, slug: str) -> None:
     try:
         NotebookClient(solution, timeout=_SECONDS, kernel_name="python3").execute()
-    except CellExecutionError as error:
+    except (CellExecutionError, CellTimeoutError) as error:
         raise RuntimeError(f"The solution of {slug} fails: {error}") from None
 
 

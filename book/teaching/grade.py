@@ -137,6 +137,10 @@ def grade_folder(
         read(submission, folder, manifests, class_seed, only)
     name_apart(submissions)
     out = out / f"class-{class_seed}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"The reports cannot be written to {out} ({error.strerror}): name another folder.") from None
     tests = {slug: assignments / f"class-{class_seed}" / slug / "grader" / "tests" for slug in manifests}
     job = {"seconds": limits.seconds, "memory": limits.memory}
     job["hidden"] = [str(place.resolve()) for place in (folder, assignments, out)]
@@ -313,7 +317,7 @@ def _identify(submission: Submission, notebook: dict, manifests: dict, class_see
 
 def _seed(source: str, said: str) -> int | str:
     """Return the class seed that the set-up cell passes on, which is a number or a name for one."""
-    if not said.isdigit():
+    if not said.isdecimal():
         named = re.findall(rf"(?m)^{said}[ \t]*=[ \t]*(\d{{1,18}})[ \t]*(?:#.*)?$", source)
         return int(named[-1]) if named else said
     return int(said[:18])
@@ -422,7 +426,7 @@ def write_reports(submissions: Sequence[Submission], manifests: dict[str, dict],
             if submission.graded:
                 _write(out / "feedback" / slug / name, feedback(submission, manifest))
         for page in (out / "feedback" / slug).glob("*.html") if mine else ():
-            if page.name not in pages:  # of an earlier run, and perhaps with another mark
+            if page.name not in pages or not pages[page.name].graded:  # of an earlier run, perhaps with another mark
                 page.unlink()
     refused = [(_printable(one.file.as_posix()), one.refusal) for one in submissions if one.refusal]
     if refused:
@@ -458,7 +462,8 @@ def _write(path: Path, text: str) -> None:
 
 def file_name(student: str, taken: set[str]) -> str:
     """Return a name that every file system takes, and that no other page has, also where case does not count."""
-    plain = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFKC", student)).strip("-._")[:80] or "student"
+    plain = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFKC", student)).strip("-._")
+    plain = plain.encode()[:160].decode(errors="ignore") or "student"  # file systems count bytes, 255 of them
     if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", plain):
         plain = f"student-{plain}"
     name, count = plain, 1
@@ -568,6 +573,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         submissions = grade_folder(Path(told.folder), told.class_seed, limits, **places)
     except (Refused, RuntimeError) as refusal:
         print(refusal, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"{error.filename} cannot be written ({error.strerror}): close it, and run again.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted. The reports hold what was graded by then.", file=sys.stderr)

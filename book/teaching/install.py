@@ -168,19 +168,21 @@ def _own_settings():
 
 def copy_course(kit, folder):
     """Copy notebooks, site and data; return the notebooks that were kept because the student has changed them."""
-    kept = []
+    kept, before = [], sums(folder) if (folder / SUMS).is_file() else {}
     for source in _course_files(kit):
         name = source.relative_to(kit)
         target = folder / name
         if target.is_file() and digest(target) == digest(source):
             continue
-        if target.exists() and name.parts[0] == "notebooks":
+        untouched = target.is_file() and digest(target) == before.get(name.as_posix())
+        if target.exists() and name.parts[0] == "notebooks" and not untouched:
             kept.append(name)
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_name(target.name + ".part")
         shutil.copyfile(source, unfinished)
         os.replace(unfinished, target)
+    shutil.copyfile(kit / SUMS, folder / SUMS)  # by which a later kit tells what the student has changed
     return kept
 
 
@@ -234,7 +236,8 @@ def install(kit, folder):
     for name in copy_course(kit, folder):
         print(f"Kept your {name}; the kit's own is {kit / name}")
     start = write_start(folder)
-    print(f'The course is in {folder}. To open it in Jupyter, run\n\n    "{start}"\n')
+    where = " in the Command Prompt" if os.name == "nt" else ""
+    print(f'The course is in {folder}. To open it in Jupyter, run{where}\n\n    "{start}"\n')
 
 
 def main(arguments=None, kit=KIT):

@@ -455,15 +455,16 @@ def _commit(root: Path) -> str:
 
 def _readme(kit: Kit) -> str:
     python = f"py -{kit.python}" if kit.platform.startswith("win") else f"python{kit.python}"
-    start = '"$HOME/features-without-labels/start.sh"'
+    start, where = '"$HOME/features-without-labels/start.sh"', "a terminal"
     if kit.platform.startswith("win"):
         start = '"%USERPROFILE%\\features-without-labels\\start.bat"'
+        where = "the Command Prompt (cmd, not PowerShell)"
     return f"""\
 Features Without Labels, without a network
 ==========================================
 
 This folder holds the course for Python {kit.python} on {kit.platform}. You need that Python and nothing else.
-Open a terminal in this folder and type these two lines:
+Open {where} in this folder and type these two lines:
 
     {python} install.py
     {start}

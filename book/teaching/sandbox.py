@@ -284,7 +284,8 @@ class Sandbox:
         if code == -signal.SIGKILL:
             return Died("The process was killed, most likely because it used too much memory or time.")
         if code < 0:
-            return Died(f"The process crashed ({signal.Signals(-code).name}).")
+            known = {sent.value: sent.name for sent in signal.Signals}  # those of real time have no names
+            return Died(f"The process crashed ({known.get(-code, f'signal {-code}')}).")
         return Died(f"The process ended itself (exit code {code}).")
 
     def _value(self, reply: dict, blobs: list[bytes]) -> Any:
