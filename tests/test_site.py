@@ -18,7 +18,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 
-SITE = Path(__file__).resolve().parents[1] / "_build" / "html"
+ROOT = Path(__file__).resolve().parents[1]
+SITE = ROOT / "_build" / "html"
 if not (SITE / "index.html").exists():
     pytest.skip("The site is not built: run `make book` first.", allow_module_level=True)
 
@@ -195,7 +196,7 @@ def test_nothing_but_two_style_sheets_holds_a_page_up(page):
 
 
 def test_the_printed_book_leads_to_itself_or_to_the_web(monkeypatch):
-    monkeypatch.syspath_prepend(str(SITE.parents[1] / "book"))
+    monkeypatch.syspath_prepend(str(ROOT / "book"))
     import pdf
 
     document = BeautifulSoup(pdf.one_document(SITE, pdf.book_pages()), "html.parser")
@@ -211,7 +212,7 @@ def test_the_printed_book_leads_to_itself_or_to_the_web(monkeypatch):
 
 @pytest.mark.usefixtures("chromium")
 def test_a_document_is_printed_with_an_outline_and_no_path_of_this_machine(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(SITE.parents[1] / "book"))
+    monkeypatch.syspath_prepend(str(ROOT / "book"))
     import pdf
 
     document = SITE / "printed-by-a-test.html"
@@ -238,6 +239,14 @@ def test_the_status_page_names_every_chapter_and_one_profile():
     chapters = {f"../{page}" for page in PAGES if page.startswith("notebooks/")}
     assert chapters <= linked
     assert len({row.find_all("td")[3].text for row in rows}) == 1
+
+
+def test_the_status_page_shows_every_recorded_run():
+    page = soup("book/status.html")
+    shown = {heading.a["href"] for heading in page.find_all("h3") if heading.a}
+    recorded = {path.stem for path in (ROOT / "data" / "results").glob("*.json")}
+    assert recorded <= {Path(href).stem for href in shown}
+    assert len(page.select("table.course-recorded")) == len(recorded)
 
 
 def test_gallery_and_comparison_name_every_chapter():

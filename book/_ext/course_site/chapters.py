@@ -154,7 +154,7 @@ def _recorded_rows(slug: str, records: Sequence[Record], here: Mapping[tuple, Re
     scores = [f"{name}, {where}" for name in _RECORDED.values() for where in ("recorded", "here")]
     heads = [("Features", ""), ("Images", ""), *((score, "number") for score in scores)]
     rows = "".join(_recorded_row(row, here.get((row.data, row.method))) for row in records)
-    return _recorded_table(f"Recorded scores: {_spoken(slug)}", "course-status", heads, rows)
+    return _recorded_table(f"Recorded scores: {_spoken(slug)}", "course-recorded", heads, rows)
 
 
 def _recorded_row(row: Record, here: Record | None) -> str:
